@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "shim/base/cleanup.h"
+
+int io_read_fd(int fd, const char *name, size_t max, char **ret_data, size_t *ret_size,
+               struct err *err) {
+    _cleanup_free_ char *data = NULL;
+    size_t size = 0, room = 0;
+
+    for (;;) {
+        ssize_t n;
+
+        if (size == room) {
+            char *more;
+
+            room = room ? room * 2 : 16384;
+            if (room > max + 1)
+                room = max + 1;
+            more = realloc(data, room + 1);
+            if (!more)
+                return err_errno(err, ENOMEM, "%s", name);
+            data = more;
+        }
+        n = read(fd, data + size, room - size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(err, errno, "%s: cannot read", name);
+        if (n == 0)
+            break;
+        size += (size_t)n;
+        if (size > max)
+            return err_set(err, EFBIG, "%s: larger than %zu bytes", name, max);
+    }
+    data[size] = '\0';
+    *ret_size = size;
+    *ret_data = take_ptr(data);
+    return 0;
+}
+
+int io_read_file(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_size,
+                 struct err *err) {
+    _cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+
+    if (fd < 0)
+        return err_errno(err, errno, "%s: cannot open", path);
+    if (fstat(fd, &st) < 0)
+        return err_errno(err, errno, "%s: cannot stat", path);
+    if (!S_ISREG(st.st_mode))
+        return err_set(err, EINVAL, "%s: not a regular file", path);
+    return io_read_fd(fd, path, max, ret_data, ret_size, err);
+}
+
+int io_write_all(int fd, const void *data, size_t size) {
+    const char *p = data;
+
+    while (size > 0) {
+        ssize_t n = write(fd, p, size);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        p += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+static int fill_temporary(int fd, const void *data, size_t size, mode_t mode, uid_t uid,
+                          gid_t gid) {
+    int r = io_write_all(fd, data, size);
+
+    if (r < 0)
+        return r;
+    if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) < 0)
+        return -errno;
+    if (fchmod(fd, mode) < 0 || fsync(fd) < 0)
+        return -errno;
+    return 0;
+}
+
+static int sync_directory_of(int dirfd, const char *path) {
+    const char *slash = strrchr(path, '/');
+    _cleanup_free_ char *dir = NULL;
+    _cleanup_close_ int fd = -1;
+
+    dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (!dir)
+        return -ENOMEM;
+    fd = openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        return -errno;
+    return 0;
+}
+
+int io_replace_file(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
+                    uid_t uid, gid_t gid, struct err *err) {
+    char temporary[PATH_MAX];
+    _cleanup_close_ int fd = -1;
+    int r;
+
+    r = snprintf(temporary, sizeof(temporary), "%s.opatch-%d.tmp", path, (int)getpid());
+    if (r < 0 || (size_t)r >= sizeof(temporary))
+        return err_errno(err, ENAMETOOLONG, "%s", path);
+    unlinkat(dirfd, temporary, 0);
+    fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(err, errno, "%s: cannot create a temporary file beside it", path);
+    r = fill_temporary(fd, data, size, mode, uid, gid);
+    if (r == 0 && renameat(dirfd, temporary, dirfd, path) < 0)
+        r = -errno;
+    if (r < 0) {
+        unlinkat(dirfd, temporary, 0);
+        return err_errno(err, -r, "%s: cannot replace", path);
+    }
+    r = sync_directory_of(dirfd, path);
+    return r < 0 ? err_errno(err, -r, "%s: cannot sync its directory", path) : 0;
+}
+
+int io_mkdir_p(const char *path, mode_t mode, struct err *err) {
+    _cleanup_free_ char *copy = io_strdup(path);
+
+    for (char *p = copy + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(copy, mode) < 0 && errno != EEXIST)
+            return err_errno(err, errno, "%s: cannot create directory", copy);
+        *p = '/';
+    }
+    if (mkdir(copy, mode) < 0 && errno != EEXIST)
+        return err_errno(err, errno, "%s: cannot create directory", copy);
+    return 0;
+}
+
+static int remove_entries(int fd, struct err *err) {
+    _cleanup_closedir_ DIR *dir = fdopendir(fd);
+    struct dirent *entry;
+
+    if (!dir) {
+        int code = errno;
+
+        close(fd);
+        return err_errno(err, code, "cannot list a directory");
+    }
+    while ((entry = readdir(dir))) {
+        int r;
+
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        r = io_remove_tree(dirfd(dir), entry->d_name, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int io_remove_tree(int dirfd, const char *path, struct err *err) {
+    int fd, r;
+
+    if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return err_errno(err, errno, "%s: cannot remove", path);
+    fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, errno, "%s: cannot open", path);
+    r = remove_entries(fd, err);
+    if (r < 0)
+        return r;
+    if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        return err_errno(err, errno, "%s: cannot remove", path);
+    return 0;
+}
+
+char *io_format(const char *fmt, ...) {
+    char *text = NULL;
+    va_list ap;
+    int r;
+
+    va_start(ap, fmt);
+    r = vasprintf(&text, fmt, ap);
+    va_end(ap);
+    if (r < 0)
+        abort();
+    return text;
+}
+
+uint64_t io_hash(uint64_t hash, const void *data, size_t size) {
+    const unsigned char *p = data;
+
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+int io_parse_u64(const char *text, uint64_t max, uint64_t *ret_value) {
+    uint64_t value = 0;
+
+    if (!text || !*text)
+        return -EINVAL;
+    for (const char *p = text; *p; p++) {
+        unsigned digit = (unsigned)(*p - '0');
+
+        if (digit > 9)
+            return -EINVAL;
+        if (value > (UINT64_MAX - digit) / 10)
+            return -ERANGE;
+        value = value * 10 + digit;
+    }
+    if (value > max)
+        return -ERANGE;
+    *ret_value = value;
+    return 0;
+}
+
+static uint64_t clock_ns(clockid_t clock) {
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t io_monotonic_ns(void) {
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t io_realtime_ns(void) {
+    return clock_ns(CLOCK_REALTIME);
+}
+
+void *io_alloc(size_t count, size_t size) {
+    void *p = calloc(count ? count : 1, size ? size : 1);
+
+    if (!p)
+        abort();
+    return p;
+}
+
+char *io_strdup(const char *text) {
+    char *copy = strdup(text);
+
+    if (!copy)
+        abort();
+    return copy;
+}
