@@ -27,7 +27,7 @@ struct evidence {
 struct windows {
     size_t columns, rows;
     char (*names)[WINDOWS_NAME_MAX]; /* columns entries */
-    float *counts;                   /* rows x columns, row-major, >= 0 */
+    float *counts;                   /* rows x columns, row-major, >= 0; NaN: not measured */
     size_t evidences;
     struct evidence *evidence; /* ascending by row */
 };
@@ -35,7 +35,8 @@ struct windows {
 const char *evidence_kind_name(enum evidence_kind kind); /* "exec", "open", "connect", "write" */
 
 /* Reads the CSV form: first line names, then numbers; "#" starts a comment line. With gzip data it
- * is refused: decompress first. path "-" is not special. Errors name file and line: an unknown
+ * is refused: decompress first. path "-" is not special. An empty field is a count that was not
+ * measured in this row (NaN). Errors name file and line: an unknown
  * character, another number of fields, a repeated or too long name, a negative or not finite
  * number, no rows, no columns. */
 int windows_read_csv(int dirfd, const char *path, struct windows *ret_windows, struct err *err);
