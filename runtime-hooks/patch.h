@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Patches one package in one running container, and takes it back.
+ *
+ * The way of a patch (every arrow can fail, and then the container is as it was):
+ *
+ *   facts -> plan -> stage -> journal -> commit -> pick up -> verify -> proven
+ *
+ * Staging runs the package manager inside the container's namespaces, with its capabilities and its
+ * seccomp filter, but on a copy-on-write view of its root file system. What comes out is a change
+ * set (change.h): the files whose bytes, owner, mode or links differ. Only that is committed to the
+ * container, by renames, after the journal holds the old and the new state of every one of them.
+ *
+ * Invariants:
+ *  1. Nothing in the container's files changes before the journal with all old states is on disk.
+ *  2. A journal that is found later brings every file back to old (patch_recover), unless it says
+ *     that the patch was proven.
+ *  3. Nothing of lists, caches or downloads ever enters the container.
+ *  4. The container never chooses what the host fetches, from whom, or which host path is written. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "shim/base/err.h"
+
+struct json;
+struct event;
+
+enum pickup {
+    PICKUP_RESTART, /* processes that use replaced files are restarted, and only those */
+    PICKUP_RELOAD,  /* the reload argv is run inside; whoever still uses old files is an error */
+    PICKUP_NONE     /* the next process to start uses the new files; nothing is restarted */
+};
+
+struct patch_request {
+    const char *id;      /* container id: names the journal; [A-Za-z0-9][A-Za-z0-9_.+-]* */
+    pid_t init_pid;      /* in our pid namespace */
+    const char *cve;     /* for the record; NULL: a patch without a signature */
+    const char *manager; /* row of managers[]: "apt", "npm", "files" */
+    const char *package; /* apt: source package; npm: package; files: container path */
+    const char *fixed;   /* version to bring it to */
+    enum pickup pickup;
+    char *const *reload; /* PICKUP_RELOAD: argv, run inside; else NULL */
+    char *const *health; /* argv run inside, exit 0 is healthy; NULL: the same ports listen again */
+    char *const *args;   /* how init was started, from the bundle; NULL: unknown */
+    char *const *env;    /* its environment; NULL: unknown */
+
+    const char *data_dir;            /* journals, proven patches, package cache; root's */
+    const char *const *package_dirs; /* trusted directories with SHA256SUMS; NULL-ended, or NULL */
+    uint64_t deadline_ms;            /* of pick up and verification together; 0: 30 s */
+
+    /* Told at each event ("patch started", "patch applied", "patch failed", "patch rolled back");
+     * takes event->fields over. May be NULL. */
+    void (*notify)(struct event *event, void *data);
+    void *notify_data;
+};
+
+/* What patch_apply would do: {"cve","manager","package","fixed","key","packages":[{"name","arch",
+ * "from","to","bytes"}],"restart":[{"pid","comm","how"}]}. Changes nothing but the package cache.
+ * -EALREADY: fixed already; -ESRCH: the package is not installed; -ENOENT: no fixed version to be
+ * had; -EPERM: held, pinned or would need a removal or foreign upgrade; the sentence says which. */
+int patch_plan(const struct patch_request *request, struct json **ret_plan, struct err *err);
+
+/* Applies it. *ret_result: the plan's members and {"changed":{"files","bytes"},"phases_ms":{...},
+ * "restarted":[...],"interrupted_ms","vex":{OpenVEX document}}. On failure the container is as it was
+ * (the sentence says so, or what could not be brought back); *ret_result is untouched. */
+int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err);
+
+/* Takes the last applied patch of the container back and has it picked up. Uses id, init_pid, args,
+ * env, data_dir and deadline_ms of the request. -ENOENT: there is none. */
+int patch_rollback(const struct patch_request *request, struct json **ret_result, struct err *err);
+
+/* Brings the container's files to old when a patcher died before its patch was proven; to be called
+ * before anything else is done to the container. Returns 1 when there was something to undo, 0 when
+ * not. patch_apply and patch_rollback do it themselves. */
+int patch_recover(const char *data_dir, const char *id, pid_t init_pid, struct err *err);
+
+/* Forgets the journal of a container that is gone. */
+int patch_discard(const char *data_dir, const char *id, struct err *err);
