@@ -1,8 +1,10 @@
 """A case of the attack corpus: its description and its programs (see test/corpus/README.md)."""
+import collections
 import json
 import os
 import signal
 import subprocess
+import tempfile
 
 CORPUS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "corpus")
 
@@ -15,6 +17,14 @@ FIELDS = {  # name: (type, required)
     "note": (str, False),
 }
 WORKED, REFUSED, UNKNOWN = 0, 1, 2
+
+
+class Report(collections.namedtuple("Report", "done failed complaint")):
+    """What a load did: how many actions, how many of them failed and what the last one said."""
+
+    def __str__(self):
+        text = f"{self.done} requests, {self.failed} failed"
+        return text + (f" ({self.complaint})" if self.complaint else "")
 
 
 class CaseError(Exception):
@@ -98,18 +108,25 @@ class Case:
 
     def load(self, pid, seed=1, phase="a"):
         """Start the normal load; end it with stop_load()."""
-        return subprocess.Popen(**self._inside(pid, "load", str(seed), phase),
-                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.PIPE, text=True, start_new_session=True)
+        with tempfile.TemporaryFile("w+") as complaints:
+            process = subprocess.Popen(**self._inside(pid, "load", str(seed), phase), text=True,
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=complaints, start_new_session=True)
+            process.complaints = os.fdopen(os.dup(complaints.fileno()))
+        return process
 
     @staticmethod
     def stop_load(process):
-        """Stop the load; what it complained of while it ran, or None when it was still well."""
-        ended = process.poll()
-        if ended is None:
+        """End the load: its Report."""
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
-        complaint = process.communicate()[1]
-        return None if ended is None else f"ended with {ended}: {complaint.strip()[-300:]}"
+        words = process.communicate(timeout=20)[0].split()
+        with process.complaints as file:
+            file.seek(0)
+            complaint = (file.read().splitlines() or [""])[-1]
+        if len(words) != 4:
+            return Report(0, 0, complaint or "the load gave no report")
+        return Report(int(words[1]), int(words[3]), complaint)
 
 
 def find(names, everything=False):
