@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/base/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+/* What the child tells us when it cannot start the program. */
+struct failure {
+    int code;
+    char text[sizeof(((struct err *)0)->text)];
+};
+
+struct capture {
+    int fd;
+    char *text;
+    size_t size, max;
+};
+
+static void child_fail(int pipe, int code, const struct err *err) {
+    struct failure failure = {.code = code};
+
+    snprintf(failure.text, sizeof(failure.text), "%s", err->text);
+    io_write_all(pipe, &failure, sizeof(failure));
+    _exit(127);
+}
+
+/* Everything but 0-2 and what the program shall inherit closes itself at exec. */
+static void arrange_descriptors(const struct spawn *spawn, int out, int errors) {
+    int null = open("/dev/null", O_RDONLY);
+
+    dup2(null, STDIN_FILENO);
+    dup2(out, STDOUT_FILENO);
+    dup2(errors, STDERR_FILENO);
+    syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+    for (size_t i = 0; i < spawn->n_keep; i++)
+        fcntl(spawn->keep[i], F_SETFD, 0);
+}
+
+static void child(const struct spawn *spawn, int out, int errors, int report) {
+    struct err err = {0};
+    sigset_t none;
+    int r;
+
+    sigemptyset(&none);
+    for (int i = 1; i < NSIG; i++)
+        signal(i, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setpgid(0, 0);
+    arrange_descriptors(spawn, out, errors);
+    r = spawn->setup ? spawn->setup(spawn->setup_data, &err) : 0;
+    if (r < 0)
+        child_fail(report, -r, &err);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execvpe(spawn->argv[0], spawn->argv, spawn->env ? spawn->env : environ);
+    r = errno;
+    err_errno(&err, r, "cannot run %s", spawn->argv[0]);
+    child_fail(report, r, &err);
+}
+
+/* True while there may be more. */
+static bool drain(struct capture *capture) {
+    char buffer[65536];
+    ssize_t n = read(capture->fd, buffer, sizeof(buffer));
+    size_t room = capture->max - capture->size;
+
+    if (n < 0)
+        return errno == EINTR || errno == EAGAIN;
+    if (n == 0)
+        return false;
+    if ((size_t)n < room)
+        room = (size_t)n;
+    capture->text = realloc(capture->text, capture->size + room + 1);
+    if (!capture->text)
+        abort();
+    memcpy(capture->text + capture->size, buffer, room);
+    capture->size += room;
+    capture->text[capture->size] = '\0';
+    return true;
+}
+
+/* Reads until the deadline or until the program's last descriptor is closed or it has ended. */
+static bool collect(struct capture *captures, int pidfd, uint64_t timeout_ms) {
+    uint64_t end = timeout_ms ? io_monotonic_ns() + timeout_ms * 1000000u : UINT64_MAX;
+    struct pollfd polls[3] = {{.fd = captures[0].fd, .events = POLLIN},
+                              {.fd = captures[1].fd, .events = POLLIN},
+                              {.fd = pidfd, .events = POLLIN}};
+
+    for (;;) {
+        uint64_t now = io_monotonic_ns();
+        int wait = timeout_ms ? (int)((end - now) / 1000000u) + 1 : -1;
+        int n;
+
+        if (now >= end)
+            return false;
+        n = poll(polls, 3, wait);
+        if (n < 0 && errno != EINTR)
+            return true;
+        for (int i = 0; i < 2; i++)
+            if (n > 0 && polls[i].revents && !drain(&captures[i]))
+                polls[i].fd = -1;
+        /* It has ended; what a stray descendant might still write is not waited for. */
+        if (n > 0 && polls[2].revents && !polls[0].revents && !polls[1].revents)
+            return true;
+    }
+}
+
+static int finish(pid_t pid, int report, struct spawn_result *result, struct err *err) {
+    struct failure failure;
+    int status;
+    ssize_t n;
+
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return err_errno(err, errno, "cannot wait for a child");
+    n = read(report, &failure, sizeof(failure));
+    if (n == (ssize_t)sizeof(failure))
+        return err_set(err, failure.code, "%s", failure.text);
+    result->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return 0;
+}
+
+static void close_pipe(int (*pipe)[2]) {
+    cleanup_closep(&(*pipe)[0]);
+    cleanup_closep(&(*pipe)[1]);
+}
+
+int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct err *err) {
+    _cleanup_spawn_ struct spawn_result result = {0};
+    _cleanup_(close_pipe) int out[2] = {-1, -1}, errors[2] = {-1, -1}, report[2] = {-1, -1};
+    _cleanup_close_ int pidfd = -1;
+    struct capture captures[2];
+    pid_t pid;
+    int r;
+
+    if (pipe2(out, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0 ||
+        pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0)
+        return err_errno(err, errno, "cannot make a pipe");
+    fflush(NULL);
+    pid = fork();
+    if (pid < 0)
+        return err_errno(err, errno, "cannot fork");
+    if (pid == 0)
+        child(spawn, out[1], spawn->errors_too ? out[1] : errors[1], report[1]);
+    setpgid(pid, pid); /* as the child does: whoever comes first */
+    cleanup_closep(&out[1]);
+    cleanup_closep(&errors[1]);
+    out[1] = errors[1] = -1;
+    pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    for (int i = 0; i < 2; i++)
+        captures[i] = (struct capture){.fd = i ? errors[0] : out[0],
+                                       .text = io_alloc(1, 1), .max = spawn->max_output};
+    result.timed_out = !collect(captures, pidfd, spawn->timeout_ms);
+    if (result.timed_out)
+        kill(-pid, SIGKILL);
+    result.output = captures[0].text;
+    result.output_size = captures[0].size;
+    result.errors = captures[1].text;
+    r = finish(pid, report[0], &result, err);
+    if (r < 0)
+        return r;
+    *ret_result = result;
+    result = (struct spawn_result){0};
+    return 0;
+}
+
+/* The last line that is not empty; cuts text. */
+static const char *last_line(char *text) {
+    size_t size = strlen(text);
+    char *line;
+
+    while (size && strchr(" \t\r\n", text[size - 1]))
+        text[--size] = '\0';
+    line = strrchr(text, '\n');
+    return line ? line + 1 : text;
+}
+
+int spawn_check(const struct spawn *spawn, char **ret_output, struct err *err) {
+    _cleanup_spawn_ struct spawn_result result = {0};
+    const char *said;
+    int r = spawn_run(spawn, &result, err);
+
+    if (r < 0)
+        return r;
+    if (result.timed_out)
+        return err_set(err, ETIMEDOUT, "%s took longer than %llu ms", spawn->argv[0],
+                       (unsigned long long)spawn->timeout_ms);
+    if (result.status != 0) {
+        said = last_line(*result.errors ? result.errors : result.output);
+        return err_set(err, EIO, "%s ended with %d: %.300s", spawn->argv[0], result.status, said);
+    }
+    if (ret_output)
+        *ret_output = take_ptr(result.output);
+    return 0;
+}
+
+void spawn_result_free(struct spawn_result *result) {
+    free(result->output);
+    free(result->errors);
+    *result = (struct spawn_result){0};
+}
