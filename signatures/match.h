@@ -64,8 +64,7 @@ void match_presence(const struct windows *windows, size_t first, size_t count,
 
 /* The state of a signature's packages by the facts; facts NULL is PACKAGE_UNKNOWN. */
 enum match_package match_package_state(const struct signature *signature,
-                                       const struct package_facts *facts,
-                                       const char **ret_version);
+                                       const struct package_facts *facts, const char **ret_version);
 
 /* The paper's rule, a baseline: the signature whose five features of largest |weight| are, in
  * order, those of the deviation; NULL when none or less than five features. */

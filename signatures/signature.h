@@ -12,6 +12,8 @@
 #include "shim/base/facts.h"
 #include "shim/base/windows.h"
 
+#define SIGNATURE_MARK "opatch_signature" /* key whose value is the format's version */
+#define SIGNATURE_VERSION 1
 #define SIGNATURE_MAX_SIZE (256u << 10) /* bytes of a file */
 #define SIGNATURE_MAX_ITEMS 1024        /* entries of any list in it */
 #define SIGNATURE_ID_MAX 32             /* bytes of an id, with its NUL */
@@ -33,7 +35,7 @@ struct signature_pattern {
 struct signature_affected {
     char *purl; /* pkg:deb/debian/SOURCE, pkg:npm/NAME, pkg:generic/NAME */
     enum package_manager manager;
-    char *package; /* from the purl, decoded; apt: the source package */
+    char *package;    /* from the purl, decoded; apt: the source package */
     char *introduced; /* "0": every version before fixed */
     char *fixed;      /* NULL: no fixed version is known */
 };
@@ -42,8 +44,8 @@ enum signature_pickup { PICKUP_RESTART, PICKUP_RELOAD, PICKUP_NONE, SIGNATURE_PI
 
 struct signature_patch {
     enum package_manager manager;
-    char *package; /* apt: source package */
-    char *fixed;   /* lowest version that closes the hole */
+    char *package;                /* apt: source package */
+    char *fixed;                  /* lowest version that closes the hole */
     enum signature_pickup pickup; /* how the service gets the new files */
     char **reload; /* argv run inside the container for PICKUP_RELOAD, NULL-ended; else NULL */
     char **health; /* argv run inside the container, success is exit status 0; NULL: none */

@@ -17,9 +17,10 @@ struct signature_store {
 typedef void store_problem_fn(void *userdata, const char *sentence);
 
 /* Reads DIR/...json (no subdirectories) of every directory of the NULL-ended list; a directory that
- * does not exist is empty. Of two with the same id the first directory's is kept (an administrator's
- * overrides a packaged one), within a directory the first by file name, and the second is a problem.
- * A file that anyone may write is refused. Never fails; problem may be NULL. */
+ * does not exist is empty. Of two with the same id the first directory's is kept (an
+ * administrator's overrides a packaged one), within a directory the first by file name, and the
+ * second is a problem. A file that anyone may write is refused. Never fails; problem may be NULL.
+ */
 void store_load(const char *const *dirs, store_problem_fn *problem, void *userdata,
                 struct signature_store *ret_store);
 
