@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "nn/channel.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+#define MIN_SPREAD 0.1f  /* standard deviation, in transformed units */
+#define INPUT_LIMIT 8.0f /* standard deviations: a network must not see what it never learnt */
+
+static float transformed(enum transform transform, float count) {
+    switch (transform) {
+    case TRANSFORM_SQRT:
+        return sqrtf(count);
+    case TRANSFORM_LOG:
+        return log1pf(count);
+    default:
+        return count;
+    }
+}
+
+/* residual = transformed sums - what the network (or the mean) says they should be.
+ * input and output are scratch of n, hidden of at most n. */
+static void residual_of(const struct channel *c, const float *sums, float *input, float *hidden,
+                        float *output, float *ret_residual) {
+    for (uint32_t i = 0; i < c->n; i++)
+        ret_residual[i] = (transformed(c->form.transform, sums[i]) - c->mean[i]);
+    if (!c->net.weights)
+        return;
+    for (uint32_t i = 0; i < c->n; i++)
+        input[i] = fmaxf(fminf(ret_residual[i] / c->spread[i], INPUT_LIMIT), -INPUT_LIMIT);
+    net_run(&c->net, input, hidden, output);
+    for (uint32_t i = 0; i < c->n; i++)
+        ret_residual[i] -= output[i] * c->spread[i];
+}
+
+static void fit_moments(struct channel *c, const float *sums, size_t count) {
+    _cleanup_free_ double *sum = io_alloc(c->n, sizeof(*sum));
+    _cleanup_free_ double *square = io_alloc(c->n, sizeof(*square));
+
+    for (size_t r = 0; r < count; r++) {
+        for (uint32_t i = 0; i < c->n; i++) {
+            double x = (double)transformed(c->form.transform, sums[r * c->n + i]);
+
+            sum[i] += x;
+            square[i] += x * x;
+        }
+    }
+    for (uint32_t i = 0; i < c->n; i++) {
+        double mean = sum[i] / (double)count;
+        double variance = square[i] / (double)count - mean * mean;
+
+        c->mean[i] = (float)mean;
+        c->spread[i] = fmaxf(sqrtf(fmaxf((float)variance, 0)), MIN_SPREAD);
+    }
+}
+
+static void fit_net(struct channel *c, const float *sums, size_t count, uint64_t seed) {
+    _cleanup_free_ float *rows = io_alloc(count * c->n, sizeof(*rows));
+    struct net_options options = {.hidden = c->n < 12 ? 3 : c->n / 4,
+                                  .epochs = 25,
+                                  .rate = 0.02f,
+                                  .momentum = 0,
+                                  .seed = seed};
+
+    for (size_t r = 0; r < count; r++) {
+        for (uint32_t i = 0; i < c->n; i++) {
+            float z =
+                (transformed(c->form.transform, sums[r * c->n + i]) - c->mean[i]) / c->spread[i];
+
+            rows[r * c->n + i] = fmaxf(fminf(z, INPUT_LIMIT), -INPUT_LIMIT);
+        }
+    }
+    net_train(rows, count, c->n, &options, &c->net);
+}
+
+static inline size_t packed(size_t row, size_t column) {
+    return row * (row + 1) / 2 + column;
+}
+
+/* Cholesky's factor of matrix (packed lower triangle) in place; its diagonal is positive because of
+ * the floor that was added. */
+static void factorise(double *matrix, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            double sum = matrix[packed(i, j)];
+
+            for (size_t k = 0; k < j; k++)
+                sum -= matrix[packed(i, k)] * matrix[packed(j, k)];
+            matrix[packed(i, j)] = i == j ? sqrt(fmax(sum, 1e-12)) : sum / matrix[packed(j, j)];
+        }
+    }
+}
+
+static void fit_covariance(struct channel *c, const float *sums, size_t count) {
+    const size_t n = c->n, size = packed(n, 0);
+    _cleanup_free_ float *residuals = io_alloc(count * n, sizeof(*residuals));
+    _cleanup_free_ float *scratch = io_alloc(CHANNEL_SCRATCH(n), sizeof(*scratch));
+    _cleanup_free_ double *covariance = io_alloc(size, sizeof(*covariance));
+    _cleanup_free_ double *mean = io_alloc(n, sizeof(*mean));
+
+    for (size_t r = 0; r < count; r++) {
+        residual_of(c, sums + r * n, scratch, scratch + n, scratch + 2 * n, residuals + r * n);
+        for (size_t i = 0; i < n; i++)
+            mean[i] += (double)residuals[r * n + i] / (double)count;
+    }
+    for (size_t r = 0; r < count; r++) {
+        float *residual = residuals + r * n;
+
+        for (size_t i = 0; i < n; i++)
+            residual[i] -= (float)mean[i];
+        for (size_t i = 0; i < n; i++) {
+            double *row = covariance + packed(i, 0);
+
+            for (size_t j = 0; j <= i && residual[i] != 0; j++)
+                row[j] += (double)residual[i] * (double)residual[j];
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j <= i; j++)
+            covariance[packed(i, j)] /= (double)count;
+        covariance[packed(i, i)] += (double)c->form.floor;
+        c->centre[i] = (float)mean[i];
+    }
+    factorise(covariance, n);
+    for (size_t i = 0; i < size; i++)
+        c->factor[i] = (float)covariance[i];
+}
+
+void channel_fit(const struct channel_form *form, const float *sums, size_t count, uint32_t n,
+                 uint64_t seed, struct channel *ret_channel) {
+    struct channel c = {.form = *form, .n = n};
+
+    c.mean = io_alloc(n, sizeof(float));
+    c.spread = io_alloc(n, sizeof(float));
+    c.centre = io_alloc(n, sizeof(float));
+    c.factor = io_alloc(packed(n, 0), sizeof(float));
+    fit_moments(&c, sums, count);
+    if (form->autoencoder)
+        fit_net(&c, sums, count, seed);
+    fit_covariance(&c, sums, count);
+    *ret_channel = c;
+}
+
+/* Solves L y = x in place; returns |y| squared. */
+static double forward(const float *factor, size_t n, float *x) {
+    double square = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const float *row = factor + packed(i, 0);
+        float sum = x[i];
+
+        for (size_t j = 0; j < i; j++)
+            sum -= row[j] * x[j];
+        x[i] = sum / row[i];
+        square += (double)x[i] * (double)x[i];
+    }
+    return square;
+}
+
+/* Solves L' w = y in place. */
+static void backward(const float *factor, size_t n, float *y) {
+    for (size_t i = n; i-- > 0;) {
+        const float *row = factor + packed(i, 0);
+
+        y[i] /= row[i];
+        for (size_t j = 0; j < i; j++)
+            y[j] -= row[j] * y[i];
+    }
+}
+
+double channel_score(const struct channel *c, const float *sums, float *scratch, float *ret_parts) {
+    const size_t n = c->n;
+    float *residual = scratch + 3 * n;
+    double square;
+
+    residual_of(c, sums, scratch, scratch + n, scratch + 2 * n, residual);
+    for (size_t i = 0; i < n; i++)
+        residual[i] -= c->centre[i];
+    memcpy(scratch, residual, n * sizeof(*scratch));
+    square = forward(c->factor, n, scratch);
+    if (ret_parts) {
+        backward(c->factor, n, scratch);
+        for (size_t i = 0; i < n; i++) /* the parts add up to the square */
+            ret_parts[i] = residual[i] * scratch[i];
+    }
+    return sqrt(square);
+}
+
+void channel_free(struct channel *c) {
+    free(c->mean);
+    free(c->spread);
+    free(c->centre);
+    free(c->factor);
+    net_free(&c->net);
+    memset(c, 0, sizeof(*c));
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "nn/evidence.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+/* Below these the whole path is looked at, elsewhere its directory. */
+static const char *const sensitive[] = {
+    "/etc/",  "/proc/",        "/sys/",         "/root/",
+    "/home/", "/dev/",         "/run/secrets/", "/var/run/secrets/",
+    "/boot/", "/var/lib/dpkg/"};
+
+const char *evidence_feature_name(enum evidence_feature feature) {
+    static const char *const names[EVIDENCE_FEATURES] = {
+        [EVIDENCE_EXEC_UNSEEN] = "exec.unseen",
+        [EVIDENCE_EXEC_CALLER] = "exec.caller",
+        [EVIDENCE_OPEN_UNSEEN] = "open.unseen",
+        [EVIDENCE_OPEN_SENSITIVE] = "open.sensitive",
+        [EVIDENCE_WRITE_UNSEEN] = "write.unseen",
+        [EVIDENCE_WRITE_SENSITIVE] = "write.sensitive",
+        [EVIDENCE_CONNECT_UNSEEN] = "connect.unseen",
+        [EVIDENCE_CONNECT_ADDRESS] = "connect.address",
+    };
+
+    return names[feature];
+}
+
+/* A word that names one thing of many: a number, four or more hexadecimal digits with a decimal one
+ * among them, or six or more letters and digits mixed. */
+static bool is_identifier(const char *word, size_t size) {
+    size_t digits = 0, hexadecimal = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        digits += isdigit((unsigned char)word[i]) != 0;
+        hexadecimal += isxdigit((unsigned char)word[i]) != 0;
+    }
+    return digits > 0 &&
+           (digits == size || (size >= 4 && hexadecimal == size) || (size >= 6 && digits >= 2));
+}
+
+void evidence_normalise(const char *text, char *ret_text, size_t size) {
+    size_t out = 0;
+
+    while (*text && out + 1 < size) {
+        size_t word = 0;
+
+        while (isalnum((unsigned char)text[word]))
+            word++;
+        if (word == 0) {
+            ret_text[out++] = *text++;
+        } else if (is_identifier(text, word)) {
+            ret_text[out++] = '#';
+            text += word;
+        } else {
+            for (; word > 0 && out + 1 < size; word--)
+                ret_text[out++] = *text++;
+            text += word;
+        }
+    }
+    ret_text[out] = '\0';
+}
+
+static uint64_t hash_text(enum evidence_feature feature, const char *a, size_t a_size,
+                          const char *b) {
+    const unsigned char head = (unsigned char)feature;
+    uint64_t hash = io_hash(IO_HASH_START, &head, 1);
+
+    hash = io_hash(hash, a, a_size);
+    return b ? io_hash(io_hash(hash, "", 1), b, strlen(b)) : hash;
+}
+
+static bool is_sensitive(const char *path) {
+    for (size_t i = 0; i < ARRAY_SIZE(sensitive); i++)
+        if (strncmp(path, sensitive[i], strlen(sensitive[i])) == 0)
+            return true;
+    return false;
+}
+
+/* The directory, and the whole path where it is sensitive. */
+static size_t path_keys(const char *path, enum evidence_feature directory,
+                        enum evidence_feature whole, struct evidence_key ret_keys[2]) {
+    const char *slash = strrchr(path, '/');
+    size_t n = 0;
+
+    ret_keys[n++] = (struct evidence_key){
+        hash_text(directory, path, slash ? (size_t)(slash - path) : 0, NULL), directory};
+    if (is_sensitive(path))
+        ret_keys[n++] = (struct evidence_key){hash_text(whole, path, strlen(path), NULL), whole};
+    return n;
+}
+
+/* "family:address:port"; an address may have colons, a "unix:path" has no port. */
+static size_t connect_keys(const char *what, struct evidence_key ret_keys[2]) {
+    const char *family = strchr(what, ':'), *port = strrchr(what, ':');
+    size_t family_size = family ? (size_t)(family - what) : strlen(what);
+    size_t n = 0;
+
+    if (family && port > family) {
+        ret_keys[n++] = (struct evidence_key){
+            hash_text(EVIDENCE_CONNECT_UNSEEN, what, family_size, port), EVIDENCE_CONNECT_UNSEEN};
+        ret_keys[n++] = (struct evidence_key){
+            hash_text(EVIDENCE_CONNECT_ADDRESS, what, (size_t)(port - what), NULL),
+            EVIDENCE_CONNECT_ADDRESS};
+    } else {
+        char text[sizeof(((struct evidence *)0)->what)];
+
+        evidence_normalise(what, text, sizeof(text));
+        ret_keys[n++] = (struct evidence_key){
+            hash_text(EVIDENCE_CONNECT_UNSEEN, text, strlen(text), NULL), EVIDENCE_CONNECT_UNSEEN};
+    }
+    return n;
+}
+
+size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_keys[2]) {
+    char path[sizeof(evidence->what)], comm[sizeof(evidence->comm)];
+
+    switch (evidence->kind) {
+    case EVIDENCE_CONNECT:
+        return connect_keys(evidence->what, ret_keys);
+    case EVIDENCE_OPEN:
+        evidence_normalise(evidence->what, path, sizeof(path));
+        return path_keys(path, EVIDENCE_OPEN_UNSEEN, EVIDENCE_OPEN_SENSITIVE, ret_keys);
+    case EVIDENCE_WRITE:
+        evidence_normalise(evidence->what, path, sizeof(path));
+        return path_keys(path, EVIDENCE_WRITE_UNSEEN, EVIDENCE_WRITE_SENSITIVE, ret_keys);
+    case EVIDENCE_EXEC:
+        evidence_normalise(evidence->what, path, sizeof(path));
+        evidence_normalise(evidence->comm, comm, sizeof(comm));
+        ret_keys[0] = (struct evidence_key){
+            hash_text(EVIDENCE_EXEC_UNSEEN, path, strlen(path), NULL), EVIDENCE_EXEC_UNSEEN};
+        ret_keys[1] = (struct evidence_key){
+            hash_text(EVIDENCE_EXEC_CALLER, path, strlen(path), comm), EVIDENCE_EXEC_CALLER};
+        return 2;
+    default:
+        return 0;
+    }
+}
+
+/* Position of key, or of the first greater one. */
+static size_t find(const struct evidence_set *set, uint64_t key) {
+    size_t low = 0, high = set->n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (set->keys[middle] < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void add(struct evidence_set *set, uint64_t key, uint8_t phase) {
+    size_t at = find(set, key);
+
+    if (at < set->n && set->keys[at] == key) {
+        set->phases[at] |= phase;
+        return;
+    }
+    if (set->n == EVIDENCE_MAX_KEYS)
+        return;
+    if (!set->keys) {
+        set->keys = io_alloc(EVIDENCE_MAX_KEYS, sizeof(*set->keys));
+        set->phases = io_alloc(EVIDENCE_MAX_KEYS, sizeof(*set->phases));
+    }
+    memmove(set->keys + at + 1, set->keys + at, (set->n - at) * sizeof(*set->keys));
+    memmove(set->phases + at + 1, set->phases + at, set->n - at);
+    set->keys[at] = key;
+    set->phases[at] = phase;
+    set->n++;
+}
+
+void evidence_learn(struct evidence_set *set, const struct evidence *items, size_t n,
+                    uint8_t phase) {
+    for (size_t i = 0; i < n; i++) {
+        struct evidence_key keys[2];
+
+        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;)
+            add(set, keys[k].key, phase);
+    }
+}
+
+void evidence_count(const struct evidence_set *set, const struct evidence *items, size_t n,
+                    uint8_t phases, float counts[EVIDENCE_FEATURES]) {
+    for (size_t i = 0; i < n; i++) {
+        struct evidence_key keys[2];
+
+        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;) {
+            size_t at = find(set, keys[k].key);
+
+            if (at == set->n || set->keys[at] != keys[k].key || !(set->phases[at] & phases))
+                counts[keys[k].feature]++;
+        }
+    }
+}
+
+void evidence_set_free(struct evidence_set *set) {
+    free(set->keys);
+    free(set->phases);
+    memset(set, 0, sizeof(*set));
+}

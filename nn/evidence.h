@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Evidence (executed, opened, written, connected to) as sets of hashed strings, so that what was
+ * never seen counts as a feature of its own. Numbers and identifiers inside strings are replaced
+ * first: /proc/123/stat and /proc/7/stat are the same thing. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shim/base/windows.h"
+
+#define EVIDENCE_MAX_KEYS 8192 /* of a set; later strings are not learnt and stay unseen */
+
+enum evidence_feature {
+    EVIDENCE_EXEC_UNSEEN,     /* executed path */
+    EVIDENCE_EXEC_CALLER,     /* path executed by a program that had not executed it */
+    EVIDENCE_OPEN_UNSEEN,     /* directory of a path opened for reading */
+    EVIDENCE_OPEN_SENSITIVE,  /* whole path below /etc, /proc, /root, /home, secrets … */
+    EVIDENCE_WRITE_UNSEEN,    /* directory written in */
+    EVIDENCE_WRITE_SENSITIVE, /* as OPEN_SENSITIVE, written */
+    EVIDENCE_CONNECT_UNSEEN,  /* family and port */
+    EVIDENCE_CONNECT_ADDRESS, /* family and address */
+    EVIDENCE_FEATURES
+};
+
+/* "exec.unseen", "exec.caller", "open.unseen" … */
+const char *evidence_feature_name(enum evidence_feature feature);
+
+/* Sorted by hash; phases says where a string was seen. */
+enum { EVIDENCE_STEADY = 1, EVIDENCE_STARTUP = 2 };
+
+struct evidence_set {
+    size_t n;
+    uint64_t *keys; /* ascending */
+    uint8_t *phases;
+};
+
+/* One hashed string and the feature that it counts for when unseen. */
+struct evidence_key {
+    uint64_t key;
+    enum evidence_feature feature;
+};
+
+/* The at most 2 keys of one item; returns how many. */
+size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_keys[2]);
+
+/* Adds the keys of items [0, n). */
+void evidence_learn(struct evidence_set *set, const struct evidence *items, size_t n,
+                    uint8_t phase);
+
+/* Adds to counts[feature] one for every key of items that is not in set in one of phases. */
+void evidence_count(const struct evidence_set *set, const struct evidence *items, size_t n,
+                    uint8_t phases, float counts[EVIDENCE_FEATURES]);
+
+void evidence_set_free(struct evidence_set *set);
+
+/* Replaces numbers, hexadecimal and mixed identifiers in a string by "#"; result of at most size
+ * bytes with its NUL. For tests and evidence_keys. */
+void evidence_normalise(const char *text, char *ret_text, size_t size);

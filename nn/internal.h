@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a model, for the files that make, store and use it. */
+#pragma once
+
+#include "nn/channel.h"
+#include "nn/evidence.h"
+#include "nn/model.h"
+#include "nn/tail.h"
+
+#define MODEL_MAX_CHANNELS 16
+#define MODEL_MAX_SPAN 16
+#define MODEL_MAX_COLUMNS 256 /* that a model looks at; of more, the busiest */
+#define MODEL_SILENCE_MIN 20  /* windows: shorter silences are nothing */
+
+/* Further bit of a column's phases beside EVIDENCE_STEADY and EVIDENCE_STARTUP. */
+#define COLUMN_MEASURED 4
+
+/* Columns that are looked at together: those measured in every window, and all of them (for the
+ * windows in which the hot counters ran too). */
+enum model_group { GROUP_ALWAYS, GROUP_ALL, GROUPS };
+
+struct model_columns {
+    uint32_t n;
+    uint16_t *columns; /* numbers of model columns, ascending */
+};
+
+struct model_channel {
+    enum model_group group;
+    struct channel channel;
+};
+
+/* One feature of the evidence: how often held-out windows had something of it that the others had
+ * not shown. */
+struct model_unseen {
+    uint32_t episodes; /* of held-out windows with such a thing */
+    uint32_t most;     /* such things in one window */
+};
+
+struct model {
+    double rate;   /* stated false alarms per window */
+    uint32_t rows; /* steady windows that were learnt from */
+    uint32_t columns;
+    char (*names)[WINDOWS_NAME_MAX];
+    uint8_t *phases; /* columns: where it ever counted, and whether it was ever measured */
+    float *normal;   /* columns: mean count of a steady window in which it was measured */
+    struct model_columns groups[GROUPS]; /* GROUP_ALL is empty when it would be the same */
+    uint32_t n_channels;
+    struct model_channel channels[MODEL_MAX_CHANNELS];
+    struct tail novelty;       /* of model_novelty() */
+    struct tail fused[GROUPS]; /* of exp(value / MODEL_FUSED_SCALE), see model_fuse() */
+    uint32_t silence;          /* longest run of silent windows */
+    struct model_unseen unseen[EVIDENCE_FEATURES];
+    struct evidence_set evidence;
+};
+
+#define MODEL_FUSED_SCALE 4.0
+
+/* Novelty of a window: sum of 1 + ln(1 + count) over what counts here and in no normal window. */
+double model_novelty_of(double count);
+
+/* Value of c unseen things of a feature in a window (see nn/tail.h for values). */
+double model_unseen_value(const struct model_unseen *unseen, double c);
+
+/* Value of a silence of this many windows. */
+double model_silence_value(const struct model *model, size_t windows);
+
+/* What the channels and the novelty say together. */
+double model_fuse(const double *values, size_t n, double novelty);

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/internal.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+/* A thing that no held-out window ever showed is expected once in so many training lengths: how
+ * rare is rare cannot be learnt from one application's few minutes, this is the assumption made. */
+#define UNSEEN_PRIOR 0.001
+/* Scale of ln(count) above the most that was seen. */
+#define EXCESS_SCALE 0.3
+
+void model_free(struct model *model) {
+    if (!model)
+        return;
+    free(model->names);
+    free(model->phases);
+    free(model->normal);
+    for (size_t g = 0; g < GROUPS; g++)
+        free(model->groups[g].columns);
+    for (size_t i = 0; i < model->n_channels; i++)
+        channel_free(&model->channels[i].channel);
+    evidence_set_free(&model->evidence);
+    free(model);
+}
+
+void model_set_rate(struct model *model, double false_alarm_rate) {
+    model->rate = false_alarm_rate;
+}
+
+double model_novelty_of(double count) {
+    return count > 0 ? 1 + log1p(count) : 0;
+}
+
+double model_unseen_value(const struct model_unseen *unseen, double c) {
+    if (c <= 0)
+        return TAIL_NEVER;
+    return -log(unseen->episodes + UNSEEN_PRIOR) +
+           fmax(log(c / fmax(unseen->most, 1)), 0) / EXCESS_SCALE;
+}
+
+double model_silence_value(const struct model *model, size_t windows) {
+    if (windows <= model->silence)
+        return TAIL_NEVER;
+    return (log((double)windows / fmax(model->silence, MODEL_SILENCE_MIN)) / EXCESS_SCALE) - 1;
+}
+
+double model_fuse(const double *values, size_t n, double novelty) {
+    double fused = novelty;
+
+    for (size_t i = 0; i < n; i++)
+        fused = fmax(fused, values[i]);
+    return fused;
+}
+
+static int by_weight(const void *a, const void *b) {
+    float left = fabsf(((const struct feature_weight *)a)->value);
+    float right = fabsf(((const struct feature_weight *)b)->value);
+
+    return (left < right) - (left > right);
+}
+
+static void put(struct feature_weight *list, size_t *n, const char *name, double value) {
+    struct feature_weight *feature = &list[*n];
+
+    if (value == 0 || !isfinite(value))
+        return;
+    snprintf(feature->name, sizeof(feature->name), "%s", name);
+    feature->value = (float)value;
+    (*n)++;
+}
+
+/* Mean count of a column over the rows in which it was measured; NaN without any. */
+static double mean_count(const struct windows *rows, size_t first, size_t count, size_t column) {
+    double sum = 0;
+    size_t measured = 0;
+
+    for (size_t r = first; r < first + count; r++) {
+        float value = windows_row(rows, r)[column];
+
+        if (isnan(value))
+            continue;
+        sum += (double)value;
+        measured++;
+    }
+    return measured > 0 ? sum / (double)measured : NAN;
+}
+
+void model_deviation(const struct model *model, const struct windows *rows, size_t first,
+                     size_t count, struct feature_weight *ret_features, size_t max, size_t *ret_n) {
+    _cleanup_free_ struct feature_weight *list =
+        io_alloc(rows->columns + EVIDENCE_FEATURES, sizeof(*list));
+    float unseen[EVIDENCE_FEATURES] = {0};
+    size_t n = 0;
+
+    for (size_t i = 0; i < rows->columns; i++) {
+        double normal = 0;
+
+        for (size_t m = 0; m < model->columns; m++)
+            if (strcmp(model->names[m], rows->names[i]) == 0)
+                normal = (double)model->normal[m];
+        put(list, &n, rows->names[i], log1p(mean_count(rows, first, count, i)) - log1p(normal));
+    }
+    for (size_t e = 0; e < rows->evidences; e++)
+        if (rows->evidence[e].row >= first && rows->evidence[e].row - first < count)
+            evidence_count(&model->evidence, &rows->evidence[e], 1, EVIDENCE_STEADY, unseen);
+    for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
+        put(list, &n, evidence_feature_name((enum evidence_feature)f),
+            log1p((double)unseen[f] / (double)count));
+    qsort(list, n, sizeof(*list), by_weight);
+    *ret_n = n < max ? n : max;
+    memcpy(ret_features, list, *ret_n * sizeof(*list));
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/internal.h"
+#include "nn/table.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+#define FOLDS 4
+#define GROUP_MIN_ROWS 100 /* windows in which everything was measured, to learn from them apart   \
+                            */
+
+/* The views of a window; the same for every application. */
+static const struct channel_form forms[] = {
+    {.transform = TRANSFORM_RAW, .span = 1, .floor = 0.003f, .autoencoder = true},
+    {.transform = TRANSFORM_RAW, .span = 3, .floor = 0.003f, .autoencoder = false},
+    {.transform = TRANSFORM_SQRT, .span = 1, .floor = 0.003f, .autoencoder = false},
+};
+
+/* What is learnt from: the steady rows of a table, in order, cut into FOLDS blocks. */
+struct lesson {
+    const struct table *table;
+    const struct train_options *options;
+    struct model *model;
+    size_t n;
+    size_t *rows; /* n, numbers of table rows */
+    bool *silent; /* n */
+};
+
+static size_t fold_of(const struct lesson *lesson, size_t i) {
+    return i * FOLDS / lesson->n;
+}
+
+static void lesson_free(struct lesson *lesson) {
+    free(lesson->rows);
+    free(lesson->silent);
+}
+
+static int lesson_make(const struct table *table, const struct train_options *options,
+                       struct model *model, struct lesson *ret_lesson, struct err *err) {
+    struct lesson lesson = {.table = table, .options = options, .model = model};
+    size_t busy = 0;
+
+    lesson.rows = io_alloc(table->rows + 1, sizeof(*lesson.rows));
+    lesson.silent = io_alloc(table->rows + 1, sizeof(*lesson.silent));
+    for (size_t r = 0; r < table->rows; r++) {
+        if (table->startup[r])
+            continue;
+        lesson.silent[lesson.n] = table_silent(table, r);
+        busy += !lesson.silent[lesson.n];
+        lesson.rows[lesson.n++] = r;
+    }
+    if (lesson.n < MODEL_MIN_ROWS || busy < MODEL_MIN_ROWS / 2) {
+        lesson_free(&lesson);
+        return err_set(err, EINVAL,
+                       "%zu windows after the start, %zu of them with any call: too few to learn "
+                       "from (%d and %d needed)",
+                       lesson.n, busy, MODEL_MIN_ROWS, MODEL_MIN_ROWS / 2);
+    }
+    *ret_lesson = lesson;
+    return 0;
+}
+
+/* Names, phases and normal rates of the columns. */
+static void learn_columns(const struct lesson *lesson) {
+    const struct table *t = lesson->table;
+    struct model *m = lesson->model;
+    _cleanup_free_ size_t *measured = io_alloc(t->columns, sizeof(*measured));
+
+    m->columns = (uint32_t)t->columns;
+    m->names = io_alloc(t->columns, sizeof(*m->names));
+    memcpy(m->names, t->names, t->columns * sizeof(*m->names));
+    m->phases = io_alloc(t->columns, sizeof(*m->phases));
+    m->normal = io_alloc(t->columns, sizeof(*m->normal));
+    for (size_t r = 0; r < t->rows; r++) {
+        for (size_t i = 0; i < t->columns; i++) {
+            float count = t->counts[r * t->columns + i];
+
+            if (!isnan(count))
+                m->phases[i] |= COLUMN_MEASURED;
+            if (count > 0)
+                m->phases[i] |= t->startup[r] ? EVIDENCE_STARTUP : EVIDENCE_STEADY;
+            if (t->startup[r] || isnan(count))
+                continue;
+            m->normal[i] += count;
+            measured[i]++;
+        }
+    }
+    for (size_t i = 0; i < t->columns; i++)
+        if (measured[i] > 0)
+            m->normal[i] /= (float)measured[i];
+}
+
+/* The columns measured in every steady row, and all columns where that differs and there are rows
+ * enough in which all were measured. Of too many columns the busiest are taken. */
+static void choose_groups(const struct lesson *lesson) {
+    const struct table *t = lesson->table;
+    struct model *m = lesson->model;
+    _cleanup_free_ bool *always = io_alloc(t->columns, sizeof(*always));
+    struct model_columns *groups = m->groups;
+    size_t complete = 0;
+
+    memset(always, true, t->columns);
+    for (size_t i = 0; i < lesson->n; i++) {
+        bool all = true;
+
+        for (size_t c = 0; c < t->columns; c++) {
+            bool known = !isnan(t->counts[lesson->rows[i] * t->columns + c]);
+
+            always[c] &= known;
+            all &= known;
+        }
+        complete += all;
+    }
+    for (size_t g = 0; g < GROUPS; g++)
+        groups[g].columns = io_alloc(t->columns + 1, sizeof(uint16_t));
+    for (size_t c = 0; c < t->columns && groups[GROUP_ALL].n < MODEL_MAX_COLUMNS; c++) {
+        groups[GROUP_ALL].columns[groups[GROUP_ALL].n++] = (uint16_t)c;
+        if (always[c])
+            groups[GROUP_ALWAYS].columns[groups[GROUP_ALWAYS].n++] = (uint16_t)c;
+    }
+    if (groups[GROUP_ALL].n == groups[GROUP_ALWAYS].n || complete < GROUP_MIN_ROWS)
+        groups[GROUP_ALL].n = 0;
+}
+
+/* One channel: scores of rows by channels that did not learn from them go to ret_scores (n, 0 for
+ * a silent or incomplete row), then the channel that learnt from all. */
+static bool learn_channel(const struct lesson *lesson, enum model_group group,
+                          const struct channel_form *form, uint64_t seed, float *ret_scores,
+                          struct channel *ret_channel) {
+    const struct model_columns *columns = &lesson->model->groups[group];
+    _cleanup_free_ float *sums = io_alloc(lesson->n * columns->n + 1, sizeof(*sums));
+    _cleanup_free_ float *part = io_alloc(lesson->n * columns->n + 1, sizeof(*part));
+    _cleanup_free_ size_t *index = io_alloc(lesson->n, sizeof(*index));
+    _cleanup_free_ float *scratch = io_alloc(CHANNEL_SCRATCH(columns->n), sizeof(*scratch));
+    const size_t width = columns->n * sizeof(*sums);
+    size_t n = 0;
+
+    for (size_t i = 0; i < lesson->n; i++) {
+        if (lesson->silent[i] || !table_sum(lesson->table, lesson->rows[i], form->span,
+                                            columns->columns, columns->n, sums + n * columns->n))
+            continue;
+        index[n++] = i;
+    }
+    if (n < MODEL_MIN_ROWS / 2)
+        return false;
+    memset(ret_scores, 0, lesson->n * sizeof(*ret_scores));
+    for (size_t fold = 0; fold < FOLDS; fold++) {
+        struct channel apart = {0};
+        size_t taken = 0;
+
+        for (size_t k = 0; k < n; k++)
+            if (fold_of(lesson, index[k]) != fold)
+                memcpy(part + taken++ * columns->n, sums + k * columns->n, width);
+        if (taken == 0)
+            continue;
+        channel_fit(form, part, taken, columns->n, seed + fold + 1, &apart);
+        for (size_t k = 0; k < n; k++)
+            if (fold_of(lesson, index[k]) == fold)
+                ret_scores[index[k]] =
+                    (float)channel_score(&apart, sums + k * columns->n, scratch, NULL);
+        channel_free(&apart);
+    }
+    channel_fit(form, sums, n, columns->n, seed, ret_channel);
+    ret_channel->tail = tail_fit(ret_scores, lesson->n);
+    return true;
+}
+
+/* Novelty of each row against the rows of the other folds. */
+static void held_out_novelty(const struct lesson *lesson, float *ret_scores) {
+    const struct table *t = lesson->table;
+    _cleanup_free_ bool *seen = io_alloc(FOLDS * t->columns, sizeof(*seen));
+
+    for (size_t i = 0; i < lesson->n; i++)
+        for (size_t c = 0; c < t->columns; c++)
+            if (t->counts[lesson->rows[i] * t->columns + c] > 0)
+                seen[fold_of(lesson, i) * t->columns + c] = true;
+    for (size_t i = 0; i < lesson->n; i++) {
+        double score = 0;
+
+        for (size_t c = 0; c < t->columns; c++) {
+            float count = t->counts[lesson->rows[i] * t->columns + c];
+            bool elsewhere = !(count > 0);
+
+            for (size_t fold = 0; fold < FOLDS && !elsewhere; fold++)
+                elsewhere = fold != fold_of(lesson, i) && seen[fold * t->columns + c];
+            if (!elsewhere)
+                score += model_novelty_of((double)count);
+        }
+        ret_scores[i] = (float)score;
+    }
+}
+
+/* The sets, and how often held-out rows had something that the other folds had not. */
+static void learn_evidence(const struct lesson *lesson) {
+    const struct table *t = lesson->table;
+    struct model *m = lesson->model;
+    size_t last[EVIDENCE_FEATURES] = {0};
+
+    for (size_t r = 0; r < t->rows; r++)
+        evidence_learn(&m->evidence, t->evidence + t->evidence_at[r],
+                       t->evidence_at[r + 1] - t->evidence_at[r],
+                       t->startup[r] ? EVIDENCE_STARTUP : EVIDENCE_STEADY);
+    if (m->evidence.n == 0)
+        return;
+    for (size_t fold = 0; fold < FOLDS; fold++) {
+        struct evidence_set others = {0};
+
+        for (size_t i = 0; i < lesson->n; i++) {
+            size_t first = t->evidence_at[lesson->rows[i]];
+
+            if (fold_of(lesson, i) != fold)
+                evidence_learn(&others, t->evidence + first,
+                               t->evidence_at[lesson->rows[i] + 1] - first, EVIDENCE_STEADY);
+        }
+        for (size_t i = 0; i < lesson->n; i++) {
+            size_t first = t->evidence_at[lesson->rows[i]];
+            float counts[EVIDENCE_FEATURES] = {0};
+
+            if (fold_of(lesson, i) != fold)
+                continue;
+            evidence_count(&others, t->evidence + first,
+                           t->evidence_at[lesson->rows[i] + 1] - first, EVIDENCE_STEADY, counts);
+            for (size_t f = 0; f < EVIDENCE_FEATURES; f++) {
+                if (counts[f] <= 0)
+                    continue;
+                if (m->unseen[f].episodes == 0 || i - last[f] >= TAIL_GAP)
+                    m->unseen[f].episodes++;
+                last[f] = i;
+                if (counts[f] > (float)m->unseen[f].most)
+                    m->unseen[f].most = (uint32_t)counts[f];
+            }
+        }
+        evidence_set_free(&others);
+    }
+}
+
+static void learn_silence(const struct lesson *lesson) {
+    uint32_t length = 0;
+
+    for (size_t i = 0; i < lesson->n; i++) {
+        length = lesson->silent[i] && lesson->table->age[lesson->rows[i]] > 0 ? length + 1 : 0;
+        if (length > lesson->model->silence)
+            lesson->model->silence = length;
+    }
+}
+
+/* The channels of a group and the tail of what they say together with the novelty. */
+static void learn_group(const struct lesson *lesson, enum model_group group, const float *novelty) {
+    struct model *m = lesson->model;
+    const size_t first = m->n_channels;
+    _cleanup_free_ float *scores = io_alloc(lesson->n * ARRAY_SIZE(forms), sizeof(*scores));
+    _cleanup_free_ float *fused = io_alloc(lesson->n, sizeof(*fused));
+
+    for (size_t f = 0; f < ARRAY_SIZE(forms); f++) {
+        struct model_channel *channel = &m->channels[m->n_channels];
+        struct channel_form form = forms[f];
+        size_t at = (m->n_channels - first) * lesson->n;
+
+        form.autoencoder &= !lesson->options->without_autoencoder;
+        channel->group = group;
+        if (learn_channel(lesson, group, &form, lesson->options->seed + f * 100, scores + at,
+                          &channel->channel))
+            m->n_channels++;
+    }
+    for (size_t i = 0; i < lesson->n; i++) {
+        double values[ARRAY_SIZE(forms)];
+        size_t n = m->n_channels - first;
+
+        for (size_t c = 0; c < n; c++)
+            values[c] =
+                tail_value(&m->channels[first + c].channel.tail, (double)scores[c * lesson->n + i]);
+        fused[i] = (float)exp(model_fuse(values, n, tail_value(&m->novelty, (double)novelty[i])) /
+                              MODEL_FUSED_SCALE);
+    }
+    m->fused[group] = tail_fit(fused, lesson->n);
+}
+
+static void learn(const struct lesson *lesson) {
+    struct model *m = lesson->model;
+    _cleanup_free_ float *novelty = io_alloc(lesson->n, sizeof(*novelty));
+
+    m->rows = (uint32_t)lesson->n;
+    m->rate = lesson->options->false_alarm_rate > 0 ? lesson->options->false_alarm_rate
+                                                    : MODEL_DEFAULT_RATE;
+    learn_columns(lesson);
+    choose_groups(lesson);
+    held_out_novelty(lesson, novelty);
+    m->novelty = tail_fit(novelty, lesson->n);
+    learn_silence(lesson);
+    learn_evidence(lesson);
+    for (size_t g = 0; g < GROUPS; g++)
+        if (m->groups[g].n > 0)
+            learn_group(lesson, (enum model_group)g, novelty);
+}
+
+int model_train(const struct windows *runs, size_t n_runs, const struct train_options *options,
+                struct model **ret_model, struct err *err) {
+    _cleanup_(table_free) struct table table = {0};
+    _cleanup_(lesson_free) struct lesson lesson = {0};
+    _cleanup_model_ struct model *model = io_alloc(1, sizeof(*model));
+    int error = table_make(runs, n_runs, options->startup_rows, &table, err);
+
+    if (error == 0)
+        error = lesson_make(&table, options, model, &lesson, err);
+    if (error < 0)
+        return error;
+    learn(&lesson);
+    *ret_model = take_ptr(model);
+    return 0;
+}
