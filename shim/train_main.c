@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opatch-train: recorded runs in, a model out on standard output. Run with no privilege at all. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "nn/model.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+#define MAX_RUNS 256
+
+struct runs {
+    size_t n;
+    struct windows windows[MAX_RUNS];
+};
+
+static void runs_free(struct runs *runs) {
+    for (size_t i = 0; i < runs->n; i++)
+        windows_free(&runs->windows[i]);
+}
+
+static void usage(FILE *out) {
+    fputs("usage: opatch-train [--rate R] [--startup ROWS] [--seed N] RUN... > MODEL\n"
+          "\n"
+          "  RUN             directory with windows.csv and evidence.jsonl; /proc/self/fd/N\n"
+          "                  names one that was passed open\n"
+          "  --rate R        stated false alarms per window\n"
+          "  --startup ROWS  first windows of every run that belong to the container's start\n"
+          "  --seed N        of the network's first weights (1)\n",
+          out);
+}
+
+/* 1: go on; otherwise the exit status is in *ret_status. */
+static int parse(int argc, char **argv, struct train_options *options, int *ret_status) {
+    static const struct option known[] = {{"rate", required_argument, NULL, 'r'},
+                                          {"startup", required_argument, NULL, 's'},
+                                          {"seed", required_argument, NULL, 'S'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    uint64_t number;
+    char *stop;
+    int c;
+
+    *ret_status = 2;
+    while ((c = getopt_long(argc, argv, "", known, NULL)) >= 0) {
+        if (c == 'r') {
+            options->false_alarm_rate = strtod(optarg, &stop);
+            if (*stop || !(options->false_alarm_rate > 0 && options->false_alarm_rate < 1)) {
+                fprintf(stderr, "opatch-train: --rate %s is not between 0 and 1\n", optarg);
+                return 0;
+            }
+        } else if (c == 's' || c == 'S') {
+            if (io_parse_u64(optarg, c == 's' ? WINDOWS_MAX_ROWS : UINT64_MAX, &number) < 0) {
+                fprintf(stderr, "opatch-train: '%s' is not a usable number\n", optarg);
+                return 0;
+            }
+            if (c == 's')
+                options->startup_rows = number;
+            else
+                options->seed = number;
+        } else {
+            *ret_status = c == 'h' ? 0 : 2;
+            usage(c == 'h' ? stdout : stderr);
+            return 0;
+        }
+    }
+    if (optind < argc && argc - optind <= MAX_RUNS)
+        return 1;
+    usage(stderr);
+    return 0;
+}
+
+static int train(char **paths, const struct train_options *options, struct err *err) {
+    _cleanup_(runs_free) struct runs runs = {0};
+    _cleanup_model_ struct model *model = NULL;
+    _cleanup_free_ char *data = NULL;
+    size_t size;
+    int error;
+
+    for (; *paths; paths++, runs.n++) {
+        error = windows_read_run(*paths, &runs.windows[runs.n], err);
+        if (error < 0)
+            return error;
+    }
+    error = model_train(runs.windows, runs.n, options, &model, err);
+    if (error < 0)
+        return error;
+    model_serialise(model, &data, &size);
+    error = io_write_all(STDOUT_FILENO, data, size);
+    return error < 0 ? err_errno(err, -error, "cannot write the model") : 0;
+}
+
+int main(int argc, char **argv) {
+    struct train_options options = {.seed = 1};
+    struct err err = {0};
+    int status;
+
+    if (!parse(argc, argv, &options, &status))
+        return status;
+    if (train(argv + optind, &options, &err) < 0) {
+        fprintf(stderr, "opatch-train: %s\n", err.text);
+        return 1;
+    }
+    return 0;
+}
