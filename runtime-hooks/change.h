@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A change set: for each path of a root file system its state before and after. It is what staging
+ * yields, what the journal keeps, what is committed or undone, and what a proven patch consists of. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "shim/base/err.h"
+
+struct json;
+
+enum node_type { NODE_ABSENT, NODE_FILE, NODE_DIRECTORY, NODE_SYMLINK, NODE_TYPES };
+
+/* The state of one path. */
+struct node {
+    enum node_type type;
+    mode_t mode;      /* permission bits; not of symlinks */
+    uid_t uid;        /* host ids, as the file system has them */
+    gid_t gid;
+    uint64_t size;    /* NODE_FILE */
+    int64_t mtime_ns; /* NODE_FILE: since the epoch */
+    char *target;     /* NODE_SYMLINK */
+    char *blob;       /* NODE_FILE: file in the journal's blob directory; NULL until it is saved */
+    char *capability; /* NODE_FILE: security.capability in hex; NULL: none */
+    char *same_as;    /* NODE_FILE: an earlier path of the set that is the same inode, or NULL */
+    uint64_t inode;   /* NODE_FILE with several names: its number where it was read; else 0 */
+};
+
+struct change {
+    char *path; /* absolute, no symbolic link but perhaps the last component */
+    struct node before, after;
+    char *staged; /* path of after in the staged tree while the set is made; else NULL */
+};
+
+struct changes {
+    struct change *list; /* ascending by path: a directory comes before what is in it */
+    size_t n;
+};
+
+/* Appends an empty change of this path. */
+struct change *changes_add(struct changes *changes, const char *path);
+void changes_sort(struct changes *changes);
+struct change *changes_find(const struct changes *changes, const char *path); /* after sorting */
+void changes_free(struct changes *changes);
+#define _cleanup_changes_ __attribute__((cleanup(changes_free)))
+void node_free(struct node *node);
+void change_free(struct change *change);
+
+/* Files with new content and their bytes. */
+void changes_sum(const struct changes *changes, uint64_t *ret_files, uint64_t *ret_bytes);
+
+/* An array, and back. Paths, targets and blobs of a wrong form are refused. */
+struct json *changes_to_json(const struct changes *changes);
+int changes_from_json(const struct json *array, struct changes *ret_changes, struct err *err);
+
+/* The state of path below root (followed by no symbolic link at its end). A device, socket or FIFO
+ * is -ENOTSUP. fd, if not NULL, gets the open file of a NODE_FILE, else -1. */
+int node_read(int root, const char *path, struct node *ret_node, int *ret_fd, struct err *err);
+
+/* Same type, owner, mode, link target, capability and size; not: time, content, blob. */
+bool node_same(const struct node *a, const struct node *b);
+
+/* Saves the bytes of a NODE_FILE from fd as blob `name` in the directory blobs, and fsyncs it. */
+int node_save(struct node *node, int fd, int blobs, const char *name, struct err *err);
+
+enum side { SIDE_BEFORE, SIDE_AFTER };
+
+/* Brings all paths below root to one side. May be repeated after it was interrupted anywhere, in
+ * either direction: the outcome depends on the side alone. New content is complete and synced under
+ * a temporary name in the same directory before the first visible change. */
+int changes_apply(const struct changes *changes, enum side side, int root, int blobs,
+                  struct err *err);
+
+/* 0 when all paths below root are on that side, content included; else -ESTALE, naming the first. */
+int changes_check(const struct changes *changes, enum side side, int root, int blobs,
+                  struct err *err);
