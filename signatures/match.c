@@ -14,7 +14,6 @@
  * numbers come from. "Something else" has log odds 0. */
 #define PRESENCE_EVEN 0.85 /* similarity that speaks neither for nor against */
 #define PRESENCE_SLOPE 25
-#define PRESENCE_MOST 3
 #define PRESENCE_LEAST -6
 #define DEVIATION_EVEN 0.25
 #define DEVIATION_SLOPE 4
@@ -103,10 +102,6 @@ static size_t patterns_seen(const struct signature *signature,
     return seen;
 }
 
-static double clamp(double value, double low, double high) {
-    return value < low ? low : value > high ? high : value;
-}
-
 static struct match_candidate score(const struct scoring *s, const struct signature *signature) {
     struct match_candidate c = {.signature = signature, .evidence = NAN};
 
@@ -118,8 +113,7 @@ static struct match_candidate score(const struct scoring *s, const struct signat
     c.package = match_package_state(signature, s->observation->facts, &c.version);
 
     if (!isnan(c.presence))
-        c.log_odds +=
-            clamp(PRESENCE_SLOPE * (c.presence - PRESENCE_EVEN), PRESENCE_LEAST, PRESENCE_MOST);
+        c.log_odds += fmax(PRESENCE_SLOPE * (c.presence - PRESENCE_EVEN), PRESENCE_LEAST);
     if (!isnan(c.deviation))
         c.log_odds += DEVIATION_SLOPE * (c.deviation - DEVIATION_EVEN);
     if (!isnan(c.evidence))
