@@ -2,6 +2,8 @@
 /* /etc/opatch/opatch.json. Every key is optional; an unknown key or a wrong type is refused. */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "shim/base/err.h"
@@ -27,6 +29,7 @@ struct config {
     enum capture capture;
     enum counters counters;
     uint64_t learn_seconds;            /* 180: seconds with activity before a model is trained */
+    bool record_always;                /* false: windows are recorded while learning only */
     double false_alarms_per_day;       /* 1: wished rate for one container */
     double cpu_budget_percent;         /* 2: per cent of one core that capture may cost */
     uint64_t hold_seconds;             /* 30: deadline of mode hold */
