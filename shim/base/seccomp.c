@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/base/seccomp.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <seccomp.h>
+#include <stddef.h>
+
+#include "shim/base/cleanup.h"
+
+static const char *const deadly[] = {"execve", "execveat", "socket", "connect", "ptrace",
+                                     "bpf",    "mount",    "setns",  "unshare", NULL};
+
+static uint32_t arch_token(uint32_t audit_arch) {
+    switch (audit_arch) {
+    case AUDIT_ARCH_X86_64:
+        return SCMP_ARCH_X86_64;
+    case AUDIT_ARCH_I386:
+        return SCMP_ARCH_X86;
+    case AUDIT_ARCH_AARCH64:
+        return SCMP_ARCH_AARCH64;
+    case AUDIT_ARCH_ARM:
+        return SCMP_ARCH_ARM;
+    default:
+        return 0;
+    }
+}
+
+int seccomp_number(uint32_t audit_arch, const char *name) {
+    uint32_t token = arch_token(audit_arch);
+    int nr = token ? seccomp_syscall_resolve_name_arch(token, name) : __NR_SCMP_ERROR;
+
+    return nr < 0 ? -ENOENT : nr;
+}
+
+int seccomp_confine(const char *const *calls, struct err *err) {
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    int r = filter ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r == 0 && deadly[i]; i++)
+        r = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, seccomp_syscall_resolve_name(deadly[i]),
+                             0);
+    for (size_t i = 0; r == 0 && calls[i]; i++) {
+        int nr = seccomp_syscall_resolve_name(calls[i]);
+
+        if (nr != __NR_SCMP_ERROR)
+            r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, nr, 0);
+    }
+    if (r == 0)
+        r = seccomp_load(filter);
+    seccomp_release(filter);
+    return r < 0 ? err_errno(err, -r, "cannot load the seccomp filter of this program") : 0;
+}

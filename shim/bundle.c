@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/bundle.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim/base/json.h"
+
+#define ALLOW "SCMP_ACT_ALLOW"
+#define NOTIFY "SCMP_ACT_NOTIFY"
+
+/* How a call is notified; by the first and only CLASS_ANY rows when a class is. */
+enum how { HOW_NOT, HOW_WHOLE, HOW_CLASS };
+
+struct rule {
+    enum how how;
+    unsigned arg;
+    uint64_t mask; /* HOW_CLASS: notified when (argument & mask) != 0 */
+};
+
+static struct rule rule_of(const struct notify_set *set, const char *syscall) {
+    struct rule rule = {HOW_NOT, 0, 0};
+    int first = features_of_call(syscall);
+    bool all = true, any = false, classes_only = true;
+
+    for (unsigned i = first < 0 ? features_count : (unsigned)first;
+         i < features_count && features[i].syscall && strcmp(features[i].syscall, syscall) == 0;
+         i++) {
+        all = all && set->row[i];
+        any = any || set->row[i];
+        if (!set->row[i])
+            continue;
+        classes_only = classes_only && features[i].test == CLASS_ANY &&
+                       (!rule.mask || rule.arg == features[i].arg);
+        rule.arg = features[i].arg;
+        rule.mask |= features[i].mask;
+    }
+    if (any)
+        rule.how = !all && classes_only ? HOW_CLASS : HOW_WHOLE;
+    return rule;
+}
+
+static struct json *new_entry(const char *action, const char *name) {
+    struct json *entry = json_new(JSON_OBJECT);
+    struct json *names = json_add(entry, "names", json_new(JSON_ARRAY));
+
+    if (name)
+        json_append(names, json_new_string(name));
+    json_add(entry, "action", json_new_string(action));
+    return entry;
+}
+
+/* Condition (argument & mask) == value. */
+static void add_condition(struct json *entry, unsigned arg, uint64_t mask, uint64_t value) {
+    struct json *args = json_add(entry, "args", json_new(JSON_ARRAY));
+    struct json *condition = json_append(args, json_new(JSON_OBJECT));
+
+    json_add(condition, "index", json_new_u64(arg));
+    json_add(condition, "value", json_new_u64(mask));
+    json_add(condition, "valueTwo", json_new_u64(value));
+    json_add(condition, "op", json_new_string("SCMP_CMP_MASKED_EQ"));
+}
+
+/* Puts entries behind `after` that notify the class, one disjoint entry for each bit of the mask
+ * (a rule can only say "equal"), and returns the last. */
+static struct json *insert_class(struct json *after, const char *name, const struct rule *rule) {
+    uint64_t seen = 0;
+
+    for (uint64_t bit = 1; bit && bit <= rule->mask; bit <<= 1) {
+        struct json *entry;
+
+        if (!(rule->mask & bit))
+            continue;
+        seen |= bit;
+        entry = new_entry(NOTIFY, name);
+        add_condition(entry, rule->arg, seen, bit);
+        json_insert_after(after, entry);
+        after = entry;
+    }
+    return after;
+}
+
+/* Splits one ALLOW entry; returns the last entry that came out of it. */
+static struct json *split_entry(struct json *entry, const struct notify_set *set) {
+    struct json *names = json_get(entry, "names"), *args = json_get_array(entry, "args");
+    bool conditional = args && args->first;
+    struct json *last = entry, *whole = NULL;
+
+    for (struct json *name = names->first; name;) {
+        struct json *next = name->next;
+        struct rule rule = rule_of(set, name->text);
+
+        if (rule.how == HOW_WHOLE) {
+            if (!whole) {
+                whole = new_entry(NOTIFY, NULL);
+                json_insert_after(entry, whole);
+                last = last == entry ? whole : last;
+            }
+            json_append(json_get(whole, "names"), json_detach(name));
+        } else if (rule.how == HOW_CLASS && !conditional) {
+            struct json *rest = new_entry(ALLOW, name->text);
+
+            last = insert_class(last, name->text, &rule);
+            add_condition(rest, rule.arg, rule.mask, 0);
+            json_insert_after(last, rest);
+            last = rest;
+            json_free(json_detach(name));
+        }
+        name = next;
+    }
+    if (whole && conditional) {
+        char *text = json_print(args, NULL);
+        struct json *copy = NULL;
+
+        if (json_parse(text, strlen(text), JSON_PRESERVE, &copy, NULL) == 0)
+            json_add(whole, "args", copy);
+        free(text);
+    }
+    return last;
+}
+
+static int check_profile(const struct json *seccomp, struct err *err) {
+    const struct json *syscalls = json_get(seccomp, "syscalls");
+    const char *listener = json_get_string(seccomp, "listenerPath");
+    const char *action = json_get_string(seccomp, "defaultAction");
+
+    if (seccomp->type != JSON_OBJECT || !action ||
+        (syscalls && syscalls->type != JSON_ARRAY && syscalls->type != JSON_NULL))
+        return err_set(err, EINVAL, "linux.seccomp has not the specified form");
+    if ((listener && *listener) || strcmp(action, NOTIFY) == 0)
+        return err_set(err, EALREADY, "the bundle has a seccomp listener of its own");
+    for (const struct json *entry = syscalls ? syscalls->first : NULL; entry; entry = entry->next) {
+        const struct json *names = json_get_array(entry, "names");
+
+        action = json_get_string(entry, "action");
+        if (!names || !action)
+            return err_set(err, EINVAL, "an entry of linux.seccomp.syscalls has no names or action");
+        if (strcmp(action, NOTIFY) == 0)
+            return err_set(err, EALREADY, "the bundle has notify rules of its own");
+        for (const struct json *name = names->first; name; name = name->next)
+            if (!json_string(name))
+                return err_set(err, EINVAL, "a name in linux.seccomp.syscalls is no string");
+    }
+    return 0;
+}
+
+static bool is_listed(const struct json *syscalls, const struct json *end, const char *call) {
+    for (const struct json *entry = syscalls->first; entry && entry != end; entry = entry->next)
+        for (const struct json *name = json_get(entry, "names")->first; name; name = name->next)
+            if (strcmp(name->text, call) == 0)
+                return true;
+    return false;
+}
+
+/* With a default of ALLOW, calls that no entry names are notified by entries of their own. */
+static void add_unlisted(struct json *syscalls, const struct notify_set *set) {
+    struct json *whole = new_entry(NOTIFY, NULL);
+    struct json *names = json_get(whole, "names");
+
+    json_append(syscalls, whole);
+    for (unsigned i = 0; i < features_count; i++) {
+        const char *call = features[i].syscall;
+        struct rule rule;
+
+        if (!call || (i > 0 && features[i - 1].syscall && strcmp(features[i - 1].syscall, call) == 0))
+            continue;
+        rule = rule_of(set, call);
+        if (rule.how == HOW_NOT || is_listed(syscalls, whole, call))
+            continue;
+        if (rule.how == HOW_WHOLE)
+            json_append(names, json_new_string(call));
+        else
+            insert_class(syscalls->last, call, &rule);
+    }
+    if (!names->first)
+        json_free(json_detach(whole));
+}
+
+/* All ABIs of a machine: one that is missing would be killed instead of allowed. */
+static struct json *new_architectures(void) {
+#if defined(__x86_64__)
+    static const char *const names[] = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", NULL};
+#elif defined(__aarch64__)
+    static const char *const names[] = {"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", NULL};
+#else
+#error "add the ABIs of this architecture"
+#endif
+    struct json *list = json_new(JSON_ARRAY);
+
+    for (size_t i = 0; names[i]; i++)
+        json_append(list, json_new_string(names[i]));
+    return list;
+}
+
+static struct json *ensure_profile(struct json *config) {
+    struct json *linux_section = json_get(config, "linux");
+    struct json *seccomp;
+
+    if (!linux_section || linux_section->type != JSON_OBJECT)
+        linux_section = json_set(config, "linux", json_new(JSON_OBJECT));
+    seccomp = json_get(linux_section, "seccomp");
+    if (!seccomp || seccomp->type == JSON_NULL) {
+        seccomp = json_set(linux_section, "seccomp", json_new(JSON_OBJECT));
+        json_add(seccomp, "defaultAction", json_new_string(ALLOW));
+        json_add(seccomp, "architectures", new_architectures());
+    }
+    if (!json_get_array(seccomp, "syscalls"))
+        json_set(seccomp, "syscalls", json_new(JSON_ARRAY));
+    return seccomp;
+}
+
+int bundle_rewrite(struct json *config, const struct notify_set *set, const char *listener_path,
+                   struct err *err) {
+    struct json *seccomp = json_get(json_get(config, "linux"), "seccomp"), *syscalls;
+
+    if (config->type != JSON_OBJECT)
+        return err_set(err, EINVAL, "not an object");
+    if (seccomp && seccomp->type != JSON_NULL) {
+        int r = check_profile(seccomp, err);
+
+        if (r < 0)
+            return r;
+    }
+    seccomp = ensure_profile(config);
+    syscalls = json_get(seccomp, "syscalls");
+    for (struct json *entry = syscalls->first; entry;) {
+        struct json *last = entry, *next;
+
+        if (strcmp(json_get_string(entry, "action"), ALLOW) == 0)
+            last = split_entry(entry, set);
+        next = last->next;
+        if (!json_get(entry, "names")->first)
+            json_free(json_detach(entry));
+        entry = next;
+    }
+    if (strcmp(json_get_string(seccomp, "defaultAction"), ALLOW) == 0)
+        add_unlisted(syscalls, set);
+    json_set(seccomp, "listenerPath", json_new_string(listener_path));
+    return 0;
+}
+
+bool bundle_is_ours(const struct json *config, const char *listener_path) {
+    const char *path = json_get_string(json_get(json_get(config, "linux"), "seccomp"),
+                                       "listenerPath");
+
+    return path && strcmp(path, listener_path) == 0;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/create.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "shim/argv.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/event.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+#include "shim/base/state.h"
+#include "shim/bundle.h"
+#include "shim/image.h"
+#include "shim/plan.h"
+#include "shim/runtime.h"
+
+#define READY_TIMEOUT_MS 2000
+
+/* Everything of one preparation. */
+struct creation {
+    const struct config *config;
+    const struct invocation *invocation;
+    char bundle[PATH_MAX];
+    int bundle_fd, listen_fd, state_fd;
+    struct stat config_stat;
+    struct json *json;
+    struct image image;
+    char *state_dir, *listener;
+};
+
+static void creation_free(struct creation *c) {
+    json_free(c->json);
+    image_free(&c->image);
+    free(c->state_dir);
+    free(c->listener);
+    cleanup_closep(&c->bundle_fd);
+    cleanup_closep(&c->listen_fd);
+    cleanup_closep(&c->state_fd);
+}
+
+/* A changed config.json that an earlier create left behind is put back first. */
+static void restore_leftover(const struct creation *c) {
+    struct stat st;
+
+    if (fstatat(c->bundle_fd, CREATE_SAVED_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        renameat(c->bundle_fd, CREATE_SAVED_NAME, c->bundle_fd, "config.json");
+}
+
+static int read_bundle(struct creation *c, struct err *err) {
+    const char *bundle = c->invocation->bundle ? c->invocation->bundle : ".";
+    int r;
+
+    if (c->invocation->config_file)
+        return err_set(err, ENOTSUP, "the runtime was given --config, another file than the bundle's");
+    if (!c->invocation->id)
+        return err_set(err, EINVAL, "no container id was given");
+    if (!realpath(bundle, c->bundle))
+        return err_errno(err, errno, "%s: cannot resolve the bundle", bundle);
+    c->bundle_fd = open(c->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (c->bundle_fd < 0)
+        return err_errno(err, errno, "%s: cannot open the bundle", c->bundle);
+    restore_leftover(c);
+    if (fstatat(c->bundle_fd, "config.json", &c->config_stat, AT_SYMLINK_NOFOLLOW) < 0)
+        return err_errno(err, errno, "%s/config.json: cannot stat", c->bundle);
+    r = json_parse_file(c->bundle_fd, "config.json", JSON_PRESERVE, &c->json, err);
+    return r < 0 ? r : image_identify(c->json, c->bundle, &c->image, err);
+}
+
+/* The state directory is made anew: one that is there belongs to a container that is gone, or to one
+ * that runs, for which the runtime will refuse the second create. */
+static int make_state(struct creation *c, struct err *err) {
+    const char *id = c->invocation->id;
+    struct state old = {0};
+    struct state state = {
+        .id = io_strdup(id),
+        .root = io_strdup(c->invocation->root),
+        .bundle = io_strdup(c->bundle),
+        .rootfs = io_strdup(c->image.rootfs),
+        .profile = io_strdup(c->image.profile),
+        .image = io_strdup(c->image.key),
+        .mode = io_strdup(mode_name(c->config->mode)),
+        .phase = io_strdup(phase_name(PHASE_LEARNING)),
+        .created_ns = io_realtime_ns(),
+    };
+    int r = io_mkdir_p(c->config->state_dir, 0700, err);
+
+    if (r == 0)
+        r = io_mkdir_p(c->config->data_dir, 0700, err);
+    c->state_dir = state_dir(c->config->state_dir, c->invocation->root, id);
+    if (r == 0 && state_load(c->state_dir, &old, NULL) == 0) {
+        if (state_alive(&old))
+            r = err_set(err, EEXIST, "a container of this id is running");
+        state_free(&old);
+    }
+    if (r == 0)
+        r = io_remove_tree(AT_FDCWD, c->state_dir, err);
+    if (r == 0)
+        r = io_mkdir_p(c->state_dir, 0700, err);
+    if (r == 0)
+        r = state_save(c->state_dir, &state, err);
+    state_free(&state);
+    if (r < 0)
+        return r;
+    c->state_fd = open(c->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return c->state_fd < 0 ? err_errno(err, errno, "%s", c->state_dir) : 0;
+}
+
+static int bind_listener(struct creation *c, struct err *err) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    c->listener = io_format("%s/listen", c->state_dir);
+    if (strlen(c->listener) >= sizeof(address.sun_path))
+        return err_errno(err, ENAMETOOLONG, "%s", c->listener);
+    strcpy(address.sun_path, c->listener);
+    c->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (c->listen_fd < 0 ||
+        bind(c->listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        chmod(c->listener, 0600) < 0 || listen(c->listen_fd, 4096) < 0)
+        return err_errno(err, errno, "%s: cannot listen", c->listener);
+    return 0;
+}
+
+/* In the grandchild: the descriptors at their numbers, nothing else of the caller's. */
+static void exec_keeper(const char *program, const char *state_dir, const int fds[KEEPER_FDS]) {
+    const char *variable = getenv("OPATCH_CONFIG");
+    _cleanup_free_ char *config = variable ? io_format("OPATCH_CONFIG=%s", variable) : NULL;
+    char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    char *environment[] = {path, config, NULL};
+    char *arguments[] = {(char *)(uintptr_t) "opatch-keeper", (char *)(uintptr_t)state_dir, NULL};
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int high[KEEPER_FDS];
+
+    for (int i = KEEPER_LISTEN; i < KEEPER_FDS; i++) {
+        high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 64);
+        if (high[i] < 0)
+            _exit(126);
+    }
+    for (int i = 0; i < 3; i++)
+        dup2(null, i);
+    for (int i = KEEPER_LISTEN; i < KEEPER_FDS; i++)
+        dup2(high[i], i);
+    syscall(SYS_close_range, KEEPER_FDS, ~0u, 0);
+    if (chdir("/") == 0)
+        execve(program, arguments, environment);
+    _exit(127);
+}
+
+/* Starts the keeper as a grandchild, so that the runtime, which this process becomes, never finds a
+ * child that it does not know; waits until it serves. */
+static int start_keeper(const struct creation *c, struct err *err) {
+    _cleanup_free_ char *program = runtime_sibling("opatch-keeper");
+    _cleanup_close_ int caller = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    _cleanup_close_ int ready = -1, ready_write = -1;
+    int fds[KEEPER_FDS], pipe_fds[2];
+    struct pollfd poll_ready;
+    char byte;
+    pid_t child;
+
+    if (caller < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
+        return err_errno(err, errno, "cannot prepare the keeper");
+    ready = pipe_fds[0];
+    ready_write = pipe_fds[1];
+    fds[KEEPER_LISTEN] = c->listen_fd;
+    fds[KEEPER_READY] = ready_write;
+    fds[KEEPER_STATE] = c->state_fd;
+    fds[KEEPER_BUNDLE] = c->bundle_fd;
+    fds[KEEPER_CALLER] = caller;
+    child = fork();
+    if (child < 0)
+        return err_errno(err, errno, "cannot start the keeper");
+    if (child == 0) {
+        setsid();
+        if (fork() == 0)
+            exec_keeper(program, c->state_dir, fds);
+        _exit(0);
+    }
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        ;
+    close(take_fd(&ready_write));
+    poll_ready = (struct pollfd){.fd = ready, .events = POLLIN};
+    if (poll(&poll_ready, 1, READY_TIMEOUT_MS) != 1 || read(ready, &byte, 1) != 1)
+        return err_set(err, ECHILD, "%s did not become ready", program);
+    return 0;
+}
+
+/* The original keeps its inode under another name, so that putting it back loses nothing. */
+static int replace_config(const struct creation *c, struct err *err) {
+    _cleanup_free_ char *text = NULL;
+    size_t size;
+    int r;
+
+    text = json_print(c->json, &size);
+    unlinkat(c->bundle_fd, CREATE_SAVED_NAME, 0);
+    if (linkat(c->bundle_fd, "config.json", c->bundle_fd, CREATE_SAVED_NAME, 0) < 0)
+        return err_errno(err, errno, "%s/config.json: cannot keep the original", c->bundle);
+    r = io_replace_file(c->bundle_fd, "config.json", text, size, c->config_stat.st_mode & 07777,
+                        c->config_stat.st_uid, c->config_stat.st_gid, err);
+    if (r < 0)
+        unlinkat(c->bundle_fd, CREATE_SAVED_NAME, 0);
+    return r;
+}
+
+static void report(const struct creation *c, int code, const struct err *why) {
+    _cleanup_close_ int fd = event_open(c->config->data_dir);
+    _cleanup_free_ char *output = io_format("Container %s is not watched: %s",
+                                            c->invocation->id ? c->invocation->id : "?", why->text);
+    struct event event = {
+        .rule = "container not watched",
+        .priority = code == -EALREADY ? PRIORITY_NOTICE : PRIORITY_WARNING,
+        .output = output,
+        .container_id = c->invocation->id,
+        .profile = c->image.profile[0] ? c->image.profile : NULL,
+    };
+
+    if (fd >= 0)
+        event_write(fd, &event);
+}
+
+void create_prepare(const struct config *config, const struct invocation *invocation) {
+    struct creation c = {.config = config, .invocation = invocation,
+                         .bundle_fd = -1, .listen_fd = -1, .state_fd = -1};
+    struct notify_set set;
+    struct err err = {0};
+    int r = read_bundle(&c, &err);
+
+    if (r == 0)
+        r = make_state(&c, &err);
+    if (r == 0)
+        r = bind_listener(&c, &err);
+    if (r == 0) {
+        plan_notify_set(config, c.image.profile, &set);
+        r = bundle_rewrite(c.json, &set, c.listener, &err);
+    }
+    if (r == 0)
+        r = start_keeper(&c, &err);
+    if (r == 0)
+        r = replace_config(&c, &err);
+    if (r < 0) {
+        report(&c, r, &err);
+        if (c.state_dir && r != -EEXIST)
+            io_remove_tree(AT_FDCWD, c.state_dir, NULL);
+    }
+    creation_free(&c);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What opatch does before a container is created: identify the image, start the keeper, put the
+ * listener into the bundle.
+ *
+ * Invariant: config.json is changed last, and only when the keeper has said that it is ready; after
+ * any failure before that, the container starts as under the bare runtime. The keeper puts the
+ * original file back as soon as the runtime has read the changed one. */
+#pragma once
+
+#include "shim/base/config.h"
+#include "shim/base/err.h"
+
+struct invocation;
+
+/* The original config.json while the changed one stands in its place, in the same directory. */
+#define CREATE_SAVED_NAME ".config.json.before-opatch"
+
+/* Descriptors that opatch-keeper is started with. */
+enum keeper_fd {
+    KEEPER_LISTEN = 3, /* listening socket, named in the bundle */
+    KEEPER_READY,      /* pipe: one byte when it serves */
+    KEEPER_STATE,      /* the container's state directory */
+    KEEPER_BUNDLE,     /* the bundle directory */
+    KEEPER_CALLER,     /* pidfd of the runtime process that creates the container */
+    KEEPER_FDS         /* first free number */
+};
+
+/* Prepares one container; 0 also when it was found to be not ours to watch, with an event. Failures
+ * that keep it from being watched are reported as an event, never to the engine. */
+void create_prepare(const struct config *config, const struct invocation *invocation);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+#include "shim/ctl.h"
+
+static const char *field(const struct json *event, const char *name) {
+    return json_get_string(json_get(event, "output_fields"), name);
+}
+
+static void print_plain(const struct json *event) {
+    const char *time = json_get_string(event, "time");
+    const char *priority = json_get_string(event, "priority");
+    const char *output = json_get_string(event, "output");
+
+    printf("%.23s %-13s %s\n", time ? time : "?", priority ? priority : "?", output ? output : "?");
+}
+
+/* One line of the file; what is no event is skipped. */
+static void print_line(const char *line, size_t size, const char *container, bool json) {
+    _cleanup_json_ struct json *event = NULL;
+    const char *id;
+
+    if (json_parse(line, size, JSON_PRESERVE, &event, NULL) < 0)
+        return;
+    id = field(event, "container.id");
+    if (container && (!id || strncmp(id, container, strlen(container)) != 0))
+        return;
+    if (json)
+        printf("%.*s\n", (int)size, line);
+    else
+        print_plain(event);
+}
+
+/* Waits for more of the file; the terminal's hang-up or signal ends us. */
+static void wait_for_more(const char *path) {
+    _cleanup_close_ int fd = inotify_init1(IN_CLOEXEC);
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+
+    if (fd >= 0 && inotify_add_watch(fd, path, IN_MODIFY) >= 0)
+        poll(&poll_fd, 1, 1000);
+}
+
+int ctl_events(const struct config *config, int argc, char *argv[]) {
+    _cleanup_free_ char *path = io_format("%s/events.jsonl", config->data_dir);
+    _cleanup_fclose_ FILE *file = NULL;
+    _cleanup_free_ char *line = NULL;
+    const char *container = NULL;
+    bool follow = false, json = false;
+    size_t room = 0;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--follow") == 0)
+            follow = true;
+        else if (strcmp(argv[i], "--json") == 0)
+            json = true;
+        else if (strcmp(argv[i], "--container") == 0 && i + 1 < argc)
+            container = argv[++i];
+        else
+            return ctl_usage("events [--follow] [--json] [--container ID]");
+    }
+    file = fopen(path, follow ? "a+e" : "re");
+    if (!file && errno == ENOENT)
+        return 0;
+    if (!file) {
+        struct err err;
+
+        err_errno(&err, errno, "%s", path);
+        return ctl_fail("events", &err);
+    }
+    rewind(file);
+    for (;;) {
+        ssize_t n = getline(&line, &room, file);
+
+        if (n > 0) {
+            print_line(line, (size_t)n - (line[n - 1] == '\n'), container, json);
+        } else if (!follow || fflush(stdout) != 0) {
+            return 0;
+        } else {
+            clearerr(file);
+            wait_for_more(path);
+        }
+    }
+}
+
+static void explain_alarm(const struct json *event) {
+    const struct json *features = json_get_array(json_get(event, "output_fields"),
+                                                 "opatch.features");
+    double p = 0;
+
+    json_double(json_get(json_get(event, "output_fields"), "opatch.p_value"), &p);
+    printf("Normal windows are this odd with probability %.2g. What made it so:\n", p);
+    printf("  %-24s %10s %10s %7s\n", "feature", "observed", "expected", "share");
+    for (const struct json *f = features ? features->first : NULL; f; f = f->next) {
+        double observed = 0, expected = 0, weight = 0;
+        const char *name = json_get_string(f, "name");
+
+        json_double(json_get(f, "observed"), &observed);
+        json_double(json_get(f, "expected"), &expected);
+        json_double(json_get(f, "weight"), &weight);
+        printf("  %-24s %10.1f %10.1f %6.0f%%\n", name ? name : "?", observed, expected,
+               weight * 100);
+    }
+}
+
+static void explain_evidence(const struct json *event) {
+    const struct json *list = json_get_array(json_get(event, "output_fields"), "opatch.evidence");
+
+    if (list && list->first)
+        puts("Seen meanwhile:");
+    for (const struct json *item = list ? list->first : NULL; item; item = item->next)
+        if (json_string(item))
+            printf("  %s\n", item->text);
+}
+
+int ctl_explain(const struct config *config, int argc, char *argv[]) {
+    _cleanup_free_ char *path = io_format("%s/events.jsonl", config->data_dir);
+    _cleanup_fclose_ FILE *file = fopen(path, "re");
+    _cleanup_free_ char *line = NULL;
+    size_t room = 0, found = 0;
+    struct err err;
+
+    if (argc != 2 || argv[1][0] == '-')
+        return ctl_usage("explain ALARM");
+    for (ssize_t n; file && (n = getline(&line, &room, file)) > 0;) {
+        _cleanup_json_ struct json *event = NULL;
+        const char *alarm, *reason;
+
+        if (json_parse(line, (size_t)n, JSON_PRESERVE, &event, NULL) < 0)
+            continue;
+        alarm = field(event, "opatch.alarm");
+        if (!alarm || strcmp(alarm, argv[1]) != 0)
+            continue;
+        found++;
+        print_plain(event);
+        if (json_get(json_get(event, "output_fields"), "opatch.features"))
+            explain_alarm(event);
+        reason = field(event, "opatch.reason");
+        if (reason)
+            printf("%s\n", reason);
+        explain_evidence(event);
+    }
+    if (found)
+        return 0;
+    err_set(&err, ENOENT, "no alarm \"%.60s\" in %s", argv[1], path);
+    return ctl_fail("explain", &err);
+}

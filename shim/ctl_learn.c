@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/base/priv.h"
+#include "shim/base/spawn.h"
+#include "shim/ctl.h"
+#include "shim/monitor.h"
+#include "shim/runtime.h"
+
+#define MAX_RUNS 64
+#define MODEL_MAX_BYTES (1u << 20)
+#define TRAIN_TIMEOUT_MS 600000
+
+/* The newest runs of a profile, as open directories that the trainer can read without privilege. */
+static size_t open_runs(const char *dir_path, int fds[MAX_RUNS]) {
+    _cleanup_closedir_ DIR *dir = opendir(dir_path);
+    struct dirent *entry;
+    size_t n = 0;
+
+    while (dir && n < MAX_RUNS && (entry = readdir(dir))) {
+        _cleanup_free_ char *csv = io_format("%s/windows.csv", entry->d_name);
+        struct stat st;
+
+        if (entry->d_name[0] == '.' || fstatat(dirfd(dir), csv, &st, 0) < 0 || st.st_size == 0)
+            continue;
+        fds[n] = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        n += fds[n] >= 0;
+    }
+    return n;
+}
+
+static int drop_in_child(void *data, struct err *err) {
+    return priv_drop(data, err);
+}
+
+/* Runs the trainer without privilege on the open runs; its output is the model. */
+static int run_trainer(const struct config *config, const int *fds, size_t n,
+                       struct spawn_result *ret_result, struct err *err) {
+    _cleanup_free_ char *program = runtime_sibling("opatch-train");
+    _cleanup_free_ char *rate = io_format("%g", config->false_alarms_per_day / 864000.0);
+    _cleanup_free_ char *startup = io_format("%d", MONITOR_STARTUP_ROWS);
+    char *argv[MAX_RUNS + 8] = {program, (char *)(uintptr_t) "--rate", rate,
+                                (char *)(uintptr_t) "--startup", startup};
+    struct spawn spawn = {.argv = argv, .keep = fds, .n_keep = n, .timeout_ms = TRAIN_TIMEOUT_MS,
+                          .max_output = MODEL_MAX_BYTES, .setup = drop_in_child,
+                          .setup_data = config->user};
+    int r;
+
+    for (size_t i = 0; i < n; i++)
+        argv[5 + i] = io_format("/proc/self/fd/%d", fds[i]);
+    r = spawn_run(&spawn, ret_result, err);
+    for (size_t i = 0; i < n; i++)
+        free(argv[5 + i]);
+    if (r == 0 && ret_result->status != 0)
+        r = err_set(err, EIO, "%.400s", ret_result->errors);
+    return r;
+}
+
+int ctl_train(const struct config *config, int argc, char *argv[]) {
+    _cleanup_free_ char *runs = NULL, *models = NULL, *path = NULL;
+    _cleanup_spawn_ struct spawn_result result = {0};
+    struct err err = {0};
+    int fds[MAX_RUNS], r;
+    size_t n;
+
+    if (argc != 2 || !ctl_is_name(argv[1]))
+        return ctl_usage("train PROFILE");
+    runs = io_format("%s/windows/%s", config->data_dir, argv[1]);
+    models = io_format("%s/models", config->data_dir);
+    path = io_format("%s/%s.model", models, argv[1]);
+    n = open_runs(runs, fds);
+    if (n == 0) {
+        err_set(&err, ENOENT, "profile \"%s\" has no recorded windows", argv[1]);
+        return ctl_fail("train", &err);
+    }
+    r = run_trainer(config, fds, n, &result, &err);
+    if (r == 0)
+        r = io_mkdir_p(models, 0700, &err);
+    if (r == 0)
+        r = io_replace_file(AT_FDCWD, path, result.output, result.output_size, 0600, (uid_t)-1,
+                            (gid_t)-1, &err);
+    while (n > 0)
+        close(fds[--n]);
+    if (r < 0)
+        return ctl_fail("train", &err);
+    printf("%s: %zu bytes\n", path, result.output_size);
+    return 0;
+}
+
+int ctl_relearn(const struct config *config, int argc, char *argv[]) {
+    _cleanup_free_ char *runs = NULL, *model = NULL;
+    struct err err = {0};
+
+    if (argc != 2 || !ctl_is_name(argv[1]))
+        return ctl_usage("relearn PROFILE");
+    runs = io_format("%s/windows/%s", config->data_dir, argv[1]);
+    model = io_format("%s/models/%s.model", config->data_dir, argv[1]);
+    if (unlink(model) < 0 && errno != ENOENT) {
+        err_errno(&err, errno, "%s", model);
+        return ctl_fail("relearn", &err);
+    }
+    if (io_remove_tree(AT_FDCWD, runs, &err) < 0)
+        return ctl_fail("relearn", &err);
+    printf("profile %s is forgotten; its next container learns anew\n", argv[1]);
+    return 0;
+}
+
+static int copy_file(const char *from, const char *to_dir, const char *name, struct err *err) {
+    _cleanup_free_ char *source = io_format("%s/%s", from, name), *data = NULL;
+    _cleanup_free_ char *target = io_format("%s/%s", to_dir, name);
+    size_t size;
+    int r = io_read_file(AT_FDCWD, source, 1u << 30, &data, &size, err);
+
+    return r < 0 ? r
+                 : io_replace_file(AT_FDCWD, target, data, size, 0600, (uid_t)-1, (gid_t)-1, err);
+}
+
+/* The newest recording of the container: whole life when record_always is set, else its learning. */
+static int find_recording(const struct config *config, const struct state *state, char **ret_dir,
+                          struct err *err) {
+    _cleanup_free_ char *always = io_format("%s/recordings", config->data_dir);
+    _cleanup_free_ char *learning = io_format("%s/windows/%s", config->data_dir, state->profile);
+    const char *places[] = {always, learning};
+    struct timespec newest = {0};
+    char key[17];
+
+    state_key(state->root, state->id, key);
+    for (size_t i = 0; i < ARRAY_SIZE(places) && !*ret_dir; i++) {
+        _cleanup_closedir_ DIR *dir = opendir(places[i]);
+        struct dirent *entry;
+
+        while (dir && (entry = readdir(dir))) {
+            struct stat st;
+
+            if (strncmp(entry->d_name, key, 16) != 0 ||
+                fstatat(dirfd(dir), entry->d_name, &st, 0) < 0 ||
+                (*ret_dir && st.st_mtim.tv_sec < newest.tv_sec))
+                continue;
+            newest = st.st_mtim;
+            free(*ret_dir);
+            *ret_dir = io_format("%s/%s", places[i], entry->d_name);
+        }
+    }
+    return *ret_dir ? 0 : err_set(err, ENOENT, "nothing of container %s is recorded", state->id);
+}
+
+int ctl_record(const struct config *config, int argc, char *argv[]) {
+    _cleanup_state_ struct state state = {0};
+    _cleanup_free_ char *dir = NULL;
+    struct err err = {0};
+    int r;
+
+    if (argc != 3)
+        return ctl_usage("record ID DIR");
+    r = state_find(config->state_dir, argv[1], &state, NULL, &err);
+    if (r == 0)
+        r = find_recording(config, &state, &dir, &err);
+    if (r == 0)
+        r = io_mkdir_p(argv[2], 0700, &err);
+    if (r == 0)
+        r = copy_file(dir, argv[2], "windows.csv", &err);
+    if (r == 0)
+        r = copy_file(dir, argv[2], "evidence.jsonl", &err);
+    return r < 0 ? ctl_fail("record", &err) : 0;
+}

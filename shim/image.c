@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/image.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+
+#define DATABASE_MAX (64u << 20)
+
+/* Package databases, and how a line that names a package starts. */
+static const struct {
+    const char *path, *name_prefix;
+} databases[] = {
+    {"var/lib/dpkg/status", "Package: "},
+    {"lib/apk/db/installed", "P:"},
+};
+
+static int read_below(int rootfs, const char *path, char **ret_data, size_t *ret_size) {
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    _cleanup_close_ int fd = (int)syscall(SYS_openat2, rootfs, path, &how, sizeof(how));
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -EINVAL;
+    return io_read_fd(fd, path, DATABASE_MAX, ret_data, ret_size, NULL);
+}
+
+static uint64_t hash_text(uint64_t hash, const char *text) {
+    return io_hash(hash, text, strlen(text) + 1);
+}
+
+static uint64_t hash_names(uint64_t hash, const char *text, const char *prefix) {
+    for (const char *line = text; line;) {
+        if (strncmp(line, prefix, strlen(prefix)) == 0)
+            hash = io_hash(hash, line, strcspn(line, "\n"));
+        line = strchr(line, '\n');
+        line = line ? line + 1 : NULL;
+    }
+    return hash;
+}
+
+static void hash_rootfs(int rootfs, uint64_t *names, uint64_t *content) {
+    _cleanup_free_ char *release = NULL;
+    size_t size;
+
+    if (read_below(rootfs, "etc/os-release", &release, &size) == 0) {
+        *names = io_hash(*names, release, size);
+        *content = io_hash(*content, release, size);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(databases); i++) {
+        _cleanup_free_ char *text = NULL;
+
+        if (read_below(rootfs, databases[i].path, &text, &size) < 0)
+            continue;
+        *names = hash_names(*names, text, databases[i].name_prefix);
+        *content = io_hash(*content, text, size);
+    }
+}
+
+/* The user's own name for the profile; only characters that are safe in a file name count. */
+static bool named_profile(const struct json *config, char *ret, size_t size) {
+    const char *name = json_get_string(json_get(config, "annotations"), "org.opatch.profile");
+    const struct json *env = json_get_array(json_get(config, "process"), "env");
+    size_t n = 0;
+
+    for (const struct json *item = env ? env->first : NULL; item && !name; item = item->next) {
+        const char *text = json_string(item);
+
+        if (text && strncmp(text, "OPATCH_PROFILE=", 15) == 0)
+            name = text + 15;
+    }
+    for (; name && *name && n + 1 < size; name++) {
+        bool safe = isalnum((unsigned char)*name) || (n > 0 && strchr("._-", *name));
+
+        ret[n++] = safe ? *name : '_';
+    }
+    ret[n] = '\0';
+    return n > 0;
+}
+
+static void derive_profile(const struct json *args, uint64_t hash, char *ret, size_t size) {
+    const char *program = args->first->text, *slash = strrchr(program, '/');
+    char name[41];
+    size_t n = 0;
+
+    program = slash ? slash + 1 : program;
+    for (; *program && n + 1 < sizeof(name); program++)
+        name[n++] = isalnum((unsigned char)*program) ? *program : '_';
+    name[n] = '\0';
+    snprintf(ret, size, "%s-%012llx", name, (unsigned long long)(hash & 0xffffffffffff));
+}
+
+int image_identify(const struct json *config, const char *bundle, struct image *ret,
+                   struct err *err) {
+    const char *path = json_get_string(json_get(config, "root"), "path");
+    const struct json *args = json_get_array(json_get(config, "process"), "args");
+    uint64_t names = IO_HASH_START, content = IO_HASH_START;
+    _cleanup_free_ char *rootfs = NULL;
+    _cleanup_close_ int fd = -1;
+
+    if (!path || !args || !args->first)
+        return err_set(err, EINVAL, "the bundle has no root.path or process.args");
+    rootfs = path[0] == '/' ? io_strdup(path) : io_format("%s/%s", bundle, path);
+    fd = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, errno, "%s: cannot open the root directory", rootfs);
+    for (const struct json *arg = args->first; arg; arg = arg->next) {
+        if (!json_string(arg))
+            return err_set(err, EINVAL, "process.args holds what is no string");
+        names = hash_text(names, arg->text);
+    }
+    hash_rootfs(fd, &names, &content);
+    if (!named_profile(config, ret->profile, sizeof(ret->profile)))
+        derive_profile(args, names, ret->profile, sizeof(ret->profile));
+    snprintf(ret->key, sizeof(ret->key), "%016llx", (unsigned long long)content);
+    ret->rootfs = take_ptr(rootfs);
+    return 0;
+}
+
+void image_free(struct image *image) {
+    free(image->rootfs);
+    image->rootfs = NULL;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/event.h"
+#include "shim/base/io.h"
+#include "shim/base/tally.h"
+#include "shim/create.h"
+
+#define MONITOR_END_MS 2000
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
+/* Path of pid's cgroup under controller ("" is the unified hierarchy) as /proc/PID/cgroup tells. */
+static int cgroup_path(pid_t pid, const char *controller, char *ret, size_t size) {
+    _cleanup_free_ char *file = io_format("/proc/%d/cgroup", (int)pid);
+    _cleanup_free_ char *text = NULL;
+    size_t n;
+
+    if (io_read_file(AT_FDCWD, file, 65536, &text, &n, NULL) < 0)
+        return -ESRCH;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        char *names = strchr(line, ':'), *path = names ? strchr(++names, ':') : NULL;
+
+        if (!path)
+            continue;
+        *path++ = '\0';
+        for (char *name = names; name; name = strchr(name, ',') ? strchr(name, ',') + 1 : NULL)
+            if (strcspn(name, ",") == strlen(controller) &&
+                strncmp(name, controller, strlen(controller)) == 0)
+                return snprintf(ret, size, "%s", path) < (int)size ? 0 : -ENAMETOOLONG;
+    }
+    return -ENOENT;
+}
+
+/* Opens the first of a file under the v1 controller's directory or the unified one. */
+static int open_cgroup_file(pid_t pid, const char *controller, const char *v1, const char *v2,
+                            int flags) {
+    static const char *const mounts[] = {"/cpu,cpuacct", "/cpuacct,cpu"};
+    char path[1024], file[2048];
+    int fd = -1;
+
+    if (cgroup_path(pid, controller, path, sizeof(path)) == 0) {
+        snprintf(file, sizeof(file), CGROUP_ROOT "/%s%s/%s", controller, path, v1);
+        fd = open(file, flags | O_CLOEXEC);
+        for (size_t i = 0; i < ARRAY_SIZE(mounts) && fd < 0; i++) {
+            snprintf(file, sizeof(file), CGROUP_ROOT "%s%s/%s", mounts[i], path, v1);
+            fd = open(file, flags | O_CLOEXEC);
+        }
+    }
+    if (fd < 0 && cgroup_path(pid, "", path, sizeof(path)) == 0) {
+        snprintf(file, sizeof(file), CGROUP_ROOT "%s/%s", path, v2);
+        fd = open(file, flags | O_CLOEXEC);
+    }
+    return fd;
+}
+
+void keeper_tell_started(struct keeper *keeper) {
+    struct message message = {.type = MESSAGE_STARTED};
+    pid_t pid = keeper->state.init_pid;
+    char root[40];
+    int fds[MESSAGE_MAX_FDS], sent[MESSAGE_MAX_FDS];
+    unsigned n = 0;
+
+    snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
+    fds[0] = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    fds[1] = open_cgroup_file(pid, "cpuacct", "cpuacct.usage", "cpu.stat", O_RDONLY);
+    fds[2] = open_cgroup_file(pid, "memory", "memory.usage_in_bytes", "memory.current", O_RDONLY);
+    for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++) {
+        if (fds[i] < 0)
+            continue;
+        message.value |= 1u << i;
+        sent[n++] = fds[i];
+    }
+    if (atomic_load(&keeper->shared->monitor_fd) >= 0)
+        message_send(atomic_load(&keeper->shared->monitor_fd), &message, sent, n);
+    for (unsigned i = 0; i < n; i++)
+        close(sent[i]);
+}
+
+/* The notification names a thread; the process is its group. */
+static pid_t thread_group(pid_t tid) {
+    _cleanup_free_ char *path = io_format("/proc/%d/status", (int)tid);
+    _cleanup_free_ char *text = NULL;
+    const char *line;
+    size_t size;
+    int tgid;
+
+    if (io_read_file(AT_FDCWD, path, 65536, &text, &size, NULL) < 0)
+        return tid;
+    line = strstr(text, "\nTgid:");
+    return line && sscanf(line, "\nTgid: %d", &tgid) == 1 ? tgid : tid;
+}
+
+void keeper_note_start(struct keeper *keeper) {
+    atomic_store(&keeper->shared->announced, 1);
+    keeper->state.init_pid = thread_group(atomic_load(&keeper->shared->tally->init_pid));
+    keeper->state.init_starttime = state_starttime(keeper->state.init_pid);
+    state_save(keeper->dir, &keeper->state, NULL);
+    keeper_tell_started(keeper);
+}
+
+void keeper_restore_config(struct keeper *keeper) {
+    int bundle = keeper->shared->bundle_fd;
+    _cleanup_free_ char *text = NULL, *listener = NULL;
+    size_t size;
+
+    if (atomic_exchange(&keeper->shared->restored, 1))
+        return;
+    /* Only what we put there is replaced: an engine may have written another since. */
+    listener = io_format("%s/listen", keeper->dir);
+    if (io_read_file(bundle, "config.json", 16u << 20, &text, &size, NULL) == 0 &&
+        memmem(text, size, listener, strlen(listener)))
+        renameat(bundle, CREATE_SAVED_NAME, bundle, "config.json");
+    else
+        unlinkat(bundle, CREATE_SAVED_NAME, 0);
+}
+
+int keeper_freeze(struct keeper *keeper, bool freeze) {
+    pid_t pid = keeper->state.init_pid;
+    _cleanup_close_ int fd = open_cgroup_file(pid, "freezer", "freezer.state", "", O_WRONLY);
+    const char *word = freeze ? "FROZEN" : "THAWED";
+    int r;
+
+    if (fd < 0) {
+        fd = open_cgroup_file(pid, "", "", "cgroup.freeze", O_WRONLY);
+        word = freeze ? "1" : "0";
+    }
+    r = fd < 0 ? -ENOENT : io_write_all(fd, word, strlen(word));
+    if (r == 0)
+        keeper->frozen = freeze;
+    return r;
+}
+
+void keeper_clean_up(struct keeper *keeper) {
+    _cleanup_close_ int events = event_open(keeper->config.data_dir);
+    _cleanup_free_ char *output = io_format("Container %s stopped", keeper->state.id);
+    bool came = atomic_load(&keeper->shared->ever_live);
+    struct event event = {
+        .rule = "container stopped",
+        .priority = PRIORITY_INFO,
+        .output = output,
+        .container_id = keeper->state.id,
+        .profile = keeper->state.profile,
+    };
+
+    keeper_restore_config(keeper);
+    if (atomic_load(&keeper->shared->monitor_fd) >= 0) {
+        struct pollfd ended = {.fd = atomic_load(&keeper->shared->monitor_pidfd), .events = POLLIN};
+
+        close(atomic_load(&keeper->shared->monitor_fd)); /* the monitor finishes its record */
+        if (poll(&ended, 1, MONITOR_END_MS) != 1)
+            syscall(SYS_pidfd_send_signal, ended.fd, SIGKILL, NULL, 0);
+    }
+    if (came && events >= 0)
+        event_write(events, &event);
+    io_remove_tree(AT_FDCWD, keeper->dir, NULL);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <time.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/event.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+#include "shim/base/priv.h"
+#include "shim/base/seccomp.h"
+#include "shim/proto.h"
+
+static const char *const calls[] = {
+    "read",        "write",        "pread64",     "writev",       "close",         "fstat",
+    "newfstatat",  "statx",        "lseek",       "openat",       "openat2",       "getdents64",
+    "epoll_wait",  "epoll_pwait",  "epoll_ctl",   "poll",         "ppoll",         "recvmsg",
+    "sendmsg",     "mmap",         "munmap",      "mremap",       "mprotect",      "brk",
+    "madvise",     "futex",        "clock_gettime", "gettimeofday", "inotify_init1",
+    "inotify_add_watch", "inotify_rm_watch", "fcntl", "rt_sigreturn", "rt_sigprocmask",
+    "restart_syscall", "getpid",   "gettid",      "tgkill",       "getrandom",     "readlink",
+    "readlinkat",  "exit",         "exit_group",  "timerfd_settime", "dup",        "ftruncate",
+    NULL};
+
+static void report_problem(void *data, const char *sentence) {
+    struct monitor *m = data;
+    struct event event = {.rule = "signature refused", .priority = PRIORITY_WARNING,
+                          .output = sentence, .container_id = m->state.id,
+                          .profile = m->state.profile};
+
+    event_write(m->events_fd, &event);
+}
+
+/* What needs root: files by name. */
+static int open_everything(struct monitor *m, const char *dir, int *ret_model, struct err *err) {
+    _cleanup_free_ char *model = NULL, *learning = NULL, *always = NULL;
+    int r = config_load(&m->config, err);
+
+    if (r == 0)
+        r = state_load(dir, &m->state, err);
+    if (r < 0)
+        return r;
+    m->events_fd = event_open(m->config.data_dir);
+    if (m->events_fd < 0)
+        return err_errno(err, -m->events_fd, "%s/events.jsonl", m->config.data_dir);
+    model = io_format("%s/models/%s.model", m->config.data_dir, m->state.profile);
+    *ret_model = open(model, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (*ret_model < 0) {
+        learning = io_format("%s/windows/%s/%s-%d", m->config.data_dir, m->state.profile,
+                             dir + strlen(dir) - 16, (int)getpid());
+        r = recording_open(&m->learning, learning, err);
+    }
+    if (r == 0 && m->config.record_always) {
+        always = io_format("%s/recordings/%s-%d", m->config.data_dir, dir + strlen(dir) - 16,
+                           (int)getpid());
+        r = recording_open(&m->always, always, err);
+    }
+    return r;
+}
+
+/* The directories stay reachable by descriptor when the account could not walk to them. */
+static void load_signatures(struct monitor *m, const int fds[CONFIG_MAX_DIRS]) {
+    char *dirs[CONFIG_MAX_DIRS + 1] = {NULL};
+    size_t n = 0;
+
+    for (size_t i = 0; i < CONFIG_MAX_DIRS && m->config.signature_dirs[i]; i++)
+        if (fds[i] >= 0)
+            dirs[n++] = io_format("/proc/self/fd/%d", fds[i]);
+    store_load((const char *const *)dirs, report_problem, m, &m->signatures);
+    while (n > 0)
+        free(dirs[--n]);
+}
+
+static int set_up(struct monitor *m, const char *dir, struct err *err) {
+    struct itimerspec every = {{0, WINDOW_MS * 1000000L}, {0, WINDOW_MS * 1000000L}};
+    int model = -1, dirs[CONFIG_MAX_DIRS], r;
+
+    r = open_everything(m, dir, &model, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < CONFIG_MAX_DIRS; i++)
+        dirs[i] = m->config.signature_dirs[i]
+                      ? open(m->config.signature_dirs[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                      : -1;
+    r = tally_open(MONITOR_TALLY, &m->tally);
+    if (r < 0)
+        return err_errno(err, -r, "cannot map the tally");
+    m->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (m->timer_fd < 0 || m->epoll_fd < 0 || timerfd_settime(m->timer_fd, 0, &every, NULL) < 0)
+        return err_errno(err, errno, "cannot set up the clock");
+    r = priv_drop(m->config.user, err);
+    if (r == 0)
+        load_signatures(m, dirs);
+    if (r == 0)
+        r = seccomp_confine(calls, err);
+    if (r < 0)
+        return r;
+    monitor_collect_init(m);
+    recording_header(&m->learning, m);
+    recording_header(&m->always, m);
+    monitor_set_phase(m, PHASE_LEARNING);
+    if (model >= 0)
+        monitor_take_model(m, model, 0);
+    return 0;
+}
+
+static bool serve_keeper(struct monitor *m) {
+    struct message message;
+    int fds[MESSAGE_MAX_FDS], next = 0, place[MESSAGE_MAX_FDS];
+    int r = message_receive(MONITOR_SOCKET, &message, fds);
+
+    if (r == -EAGAIN || r == -EINTR)
+        return true;
+    if (r < 0)
+        return false;
+    switch ((enum message_type)message.type) {
+    case MESSAGE_STARTED:
+        for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++)
+            place[i] = (message.value & (1u << i)) && next < MESSAGE_MAX_FDS ? fds[next++] : -1;
+        monitor_set_container(m, place[0], place[1], place[2]);
+        return true;
+    case MESSAGE_MODEL:
+        monitor_take_model(m, fds[0], (int)message.value);
+        return true;
+    case MESSAGE_PATCHED:
+        monitor_patched(m, (int)message.value);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void serve_timer(struct monitor *m) {
+    uint64_t elapsed;
+
+    if (read(m->timer_fd, &elapsed, sizeof(elapsed)) != sizeof(elapsed))
+        return;
+    if (atomic_load(&m->tally->exec_ns) == 0)
+        return;
+    for (uint64_t i = 0; i < elapsed && i < 50; i++) {
+        monitor_collect(m, elapsed - i);
+        monitor_judge(m);
+    }
+}
+
+static void run(struct monitor *m) {
+    struct epoll_event timer = {.events = EPOLLIN, .data.fd = m->timer_fd};
+    struct epoll_event socket = {.events = EPOLLIN, .data.fd = MONITOR_SOCKET};
+
+    epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, m->timer_fd, &timer);
+    epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, MONITOR_SOCKET, &socket);
+    for (;;) {
+        struct epoll_event events[4];
+        int n = epoll_wait(m->epoll_fd, events, 4, -1);
+
+        for (int i = 0; i < n; i++) {
+            if (events[i].data.fd == m->timer_fd)
+                serve_timer(m);
+            else if (!serve_keeper(m))
+                return;
+        }
+    }
+}
+
+int main(int argc, char *argv[]) {
+    struct monitor monitor = {.events_fd = -1, .root_fd = -1, .cpu_fd = -1, .memory_fd = -1,
+                              .inotify_fd = -1, .abnormal_row = UINT64_MAX};
+    struct err err = {0};
+
+    if (argc != 2 || strlen(argv[1]) < 16)
+        return 2;
+    if (set_up(&monitor, argv[1], &err) < 0) {
+        if (monitor.events_fd >= 0)
+            report_problem(&monitor, err.text);
+        return 1;
+    }
+    run(&monitor);
+    recording_close(&monitor.learning);
+    recording_close(&monitor.always);
+    return 0;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opatch-monitor: every 100 ms counts become a window, the window a verdict, a verdict perhaps an
+ * alarm, an alarm perhaps a CVE. Unprivileged: it opens what it needs, then drops everything. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "nn/detector.h"
+#include "nn/model.h"
+#include "shim/base/config.h"
+#include "shim/base/state.h"
+#include "shim/base/tally.h"
+#include "shim/base/windows.h"
+#include "signatures/match.h"
+#include "signatures/store.h"
+
+/* Descriptors that it is started with. */
+enum monitor_fd {
+    MONITOR_SOCKET = 3, /* messages with the keeper (proto.h) */
+    MONITOR_TALLY,      /* read-only */
+    MONITOR_FDS
+};
+
+#define MONITOR_STARTUP_ROWS 100 /* windows that count as the container's start */
+#define MONITOR_RECENT_ROWS 600  /* windows that are kept for matching and explanation */
+#define MONITOR_RECENT_EVIDENCE 2048
+#define MONITOR_QUIET_ROWS 30    /* windows without alarm that end one */
+#define MONITOR_NAMING_ROWS 50   /* windows after an alarm in which it may still get its name */
+
+/* A pair of files in the form of windows.h. */
+struct recording {
+    FILE *windows, *evidence; /* NULL: not recorded */
+    uint64_t rows, active_rows;
+};
+
+struct alarm {
+    char id[24]; /* "" when quiet */
+    uint64_t first_row, last_row; /* absolute window numbers: first abnormal, last alarming */
+    uint64_t started_ns;          /* CLOCK_REALTIME of the alarm */
+    char cve[SIGNATURE_ID_MAX];   /* "unknown" until named */
+};
+
+struct monitor {
+    struct config config;
+    struct state state;
+    int events_fd, timer_fd, epoll_fd;
+    const struct tally *tally;
+
+    /* collecting */
+    size_t columns;
+    char (*names)[WINDOWS_NAME_MAX];
+    int *feature; /* row of the feature table of each column */
+    uint64_t last[FEATURES_MAX], evidence_cursor;
+    int root_fd, cpu_fd, memory_fd, inotify_fd;
+    uint64_t last_cpu_ns, last_memory;
+    struct windows recent; /* the newest windows; its row 0 is window first_recent */
+    uint64_t first_recent, next_row;
+
+    /* learning and judging */
+    enum phase phase;
+    struct recording learning, always;
+    bool training;
+    unsigned rounds; /* trainings done by this container */
+    uint64_t shadow_until;
+    struct model *model;
+    struct detector *detector;
+    struct signature_store signatures;
+    uint64_t abnormal_row; /* first of the abnormal windows at hand; UINT64_MAX: none */
+    uint64_t muted_until;  /* a restart of ours: judged as a start-up */
+    struct alarm alarm;
+    struct package_facts facts; /* read when the alarm was raised */
+    bool facts_gathered;
+    char tried[8][SIGNATURE_ID_MAX]; /* patches asked for already */
+    unsigned n_tried;
+    bool patching;
+};
+
+/* monitor_collect.c */
+void monitor_collect_init(struct monitor *monitor);
+/* Appends one window to recent, elapsed_windows since the last (counts are spread over them). */
+void monitor_collect(struct monitor *monitor, uint64_t elapsed_windows);
+const float *monitor_last_row(const struct monitor *monitor);
+/* The container's files and usage, when its program has started. Descriptors are taken over. */
+void monitor_set_container(struct monitor *monitor, int root_fd, int cpu_fd, int memory_fd);
+
+/* monitor_record.c */
+int recording_open(struct recording *recording, const char *dir, struct err *err);
+void recording_header(struct recording *recording, const struct monitor *monitor);
+void recording_add(struct recording *recording, const struct monitor *monitor);
+void recording_flush(struct recording *recording);
+void recording_close(struct recording *recording);
+
+/* monitor_judge.c */
+/* Judges the newest window: learning, shadow, alarm. */
+void monitor_judge(struct monitor *monitor);
+/* A model's bytes came: checked and taken into use, or refused with an event. */
+void monitor_take_model(struct monitor *monitor, int fd, int error);
+void monitor_patched(struct monitor *monitor, int status);
+void monitor_set_phase(struct monitor *monitor, enum phase phase);
+
+/* monitor_alarm.c */
+/* Names the alarm if it can; writes its event; asks for the patch when the mode says so. */
+void monitor_raise(struct monitor *monitor, const struct verdict *verdict);
+void monitor_try_naming(struct monitor *monitor);
+void monitor_quiet(struct monitor *monitor);
+
+/* facts.c: installed packages read below root_fd, bounded, hostile content expected. */
+void facts_gather(int root_fd, struct package_facts *ret_facts);

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/event.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+#include "shim/monitor.h"
+#include "shim/proto.h"
+
+#define MAX_FEATURES 128
+
+/* Where the alarm's windows start in recent, and how many there are. */
+static size_t alarm_rows(const struct monitor *m, size_t *ret_first) {
+    size_t first = m->alarm.first_row > m->first_recent
+                       ? (size_t)(m->alarm.first_row - m->first_recent)
+                       : 0;
+
+    *ret_first = first;
+    return m->recent.rows - first;
+}
+
+static struct json *features_of(const struct verdict *verdict) {
+    struct json *list = json_new(JSON_ARRAY);
+
+    for (size_t i = 0; i < verdict->n; i++) {
+        struct json *item = json_append(list, json_new(JSON_OBJECT));
+
+        json_add(item, "name", json_new_string(verdict->top[i].name));
+        json_add(item, "observed", json_new_double(verdict->top[i].observed));
+        json_add(item, "expected", json_new_double(verdict->top[i].expected));
+        json_add(item, "weight", json_new_double(verdict->top[i].weight));
+    }
+    return list;
+}
+
+static struct json *evidence_of(const struct monitor *m, size_t first) {
+    struct json *list = json_new(JSON_ARRAY);
+    size_t n = 0;
+
+    for (size_t i = 0; i < m->recent.evidences && n < 24; i++) {
+        const struct evidence *e = &m->recent.evidence[i];
+        _cleanup_free_ char *text = NULL;
+
+        if (e->row < first)
+            continue;
+        text = io_format("%s %s by %s", evidence_kind_name(e->kind), e->what, e->comm);
+        json_append(list, json_new_string(text));
+        n++;
+    }
+    return list;
+}
+
+void monitor_raise(struct monitor *m, const struct verdict *verdict) {
+    struct alarm *alarm = &m->alarm;
+    _cleanup_free_ char *output = NULL;
+    struct json *fields = json_new(JSON_OBJECT);
+    struct event event = {.rule = "alarm", .priority = PRIORITY_CRITICAL, .fields = fields,
+                          .container_id = m->state.id, .profile = m->state.profile};
+    size_t first;
+
+    alarm->started_ns = io_realtime_ns();
+    alarm->first_row = m->abnormal_row == UINT64_MAX ? m->next_row - 1 : m->abnormal_row;
+    if (m->next_row - alarm->first_row > MONITOR_QUIET_ROWS)
+        alarm->first_row = m->next_row - 1;
+    alarm->last_row = m->next_row - 1;
+    snprintf(alarm->id, sizeof(alarm->id), "%llx",
+             (unsigned long long)(alarm->started_ns / 1000000));
+    snprintf(alarm->cve, sizeof(alarm->cve), "%s", MATCH_UNKNOWN);
+    alarm_rows(m, &first);
+    output = io_format("Container %s behaves unlike its profile (%s)", m->state.id,
+                       verdict->n ? verdict->top[0].name : "?");
+    event.output = output;
+    json_add(fields, "opatch.alarm", json_new_string(alarm->id));
+    json_add(fields, "opatch.p_value", json_new_double(verdict->p_value));
+    json_add(fields, "opatch.window", json_new_u64(alarm->first_row));
+    json_add(fields, "opatch.features", features_of(verdict));
+    json_add(fields, "opatch.evidence", evidence_of(m, first));
+    if (strcmp(m->state.mode, mode_name(MODE_OBSERVE)) == 0)
+        event.priority = PRIORITY_NOTICE;
+    event_write(m->events_fd, &event);
+    package_facts_free(&m->facts);
+    m->facts_gathered = m->root_fd >= 0;
+    if (m->facts_gathered)
+        facts_gather(m->root_fd, &m->facts);
+    monitor_set_phase(m, PHASE_ALARMED);
+}
+
+static void add_number(struct json *fields, const char *name, double value) {
+    if (isfinite(value))
+        json_add(fields, name, json_new_double(value));
+}
+
+static void report_name(struct monitor *m, const struct match_result *result) {
+    struct json *fields = json_new(JSON_OBJECT);
+    _cleanup_free_ char *output = io_format("Alarm of container %s is %s (confidence %.2f)",
+                                            m->state.id, result->id, result->confidence);
+    struct event event = {.rule = "identified", .priority = PRIORITY_CRITICAL, .output = output,
+                          .fields = fields, .container_id = m->state.id,
+                          .profile = m->state.profile};
+    size_t first;
+
+    alarm_rows(m, &first);
+    json_add(fields, "opatch.alarm", json_new_string(m->alarm.id));
+    json_add(fields, "opatch.cve", json_new_string(result->id));
+    json_add(fields, "opatch.confidence", json_new_double(result->confidence));
+    json_add(fields, "opatch.reason", json_new_string(result->reason));
+    add_number(fields, "opatch.match.presence", result->best.presence);
+    add_number(fields, "opatch.match.deviation", result->best.deviation);
+    add_number(fields, "opatch.match.evidence", result->best.evidence);
+    if (result->best.version)
+        json_add(fields, "opatch.installed", json_new_string(result->best.version));
+    json_add(fields, "opatch.evidence", evidence_of(m, first));
+    event_write(m->events_fd, &event);
+}
+
+static bool was_tried(const struct monitor *m, const char *cve) {
+    for (unsigned i = 0; i < m->n_tried; i++)
+        if (strcmp(m->tried[i], cve) == 0)
+            return true;
+    return false;
+}
+
+static void ask_for_patch(struct monitor *m, const struct match_result *result) {
+    struct message message = {.type = MESSAGE_PATCH};
+    bool may = strcmp(m->state.mode, mode_name(MODE_PATCH)) == 0 ||
+               strcmp(m->state.mode, mode_name(MODE_HOLD)) == 0;
+
+    if (!may || !result->signature || !result->signature->patch || was_tried(m, result->id))
+        return;
+    snprintf(m->tried[m->n_tried % ARRAY_SIZE(m->tried)], SIGNATURE_ID_MAX, "%s", result->id);
+    m->n_tried += m->n_tried < ARRAY_SIZE(m->tried);
+    snprintf(message.text, sizeof(message.text), "%s", result->id);
+    if (message_send(MONITOR_SOCKET, &message, NULL, 0) < 0)
+        return;
+    m->patching = true;
+    monitor_set_phase(m, PHASE_PATCHING);
+}
+
+/* The alarm's windows against the signatures; again with every window until it has a name. */
+void monitor_try_naming(struct monitor *m) {
+    struct feature_weight presence[MAX_FEATURES], deviation[MAX_FEATURES];
+    struct observation observation = {.presence = presence, .deviation = deviation,
+                                      .evidence_captured = true};
+    struct match_result result;
+    size_t first, count, evidence = 0;
+
+    if (strcmp(m->alarm.cve, MATCH_UNKNOWN) != 0 ||
+        m->next_row - m->alarm.first_row > MONITOR_NAMING_ROWS)
+        return;
+    count = alarm_rows(m, &first);
+    match_presence(&m->recent, first, count, presence, MAX_FEATURES, &observation.n_presence);
+    model_deviation(m->model, &m->recent, first, count, deviation, MAX_FEATURES,
+                    &observation.n_deviation);
+    while (evidence < m->recent.evidences && m->recent.evidence[evidence].row < first)
+        evidence++;
+    observation.evidence = m->recent.evidence + evidence;
+    observation.n_evidence = m->recent.evidences - evidence;
+    observation.facts = m->facts_gathered ? &m->facts : NULL;
+    match_signatures(&m->signatures, &observation, &result);
+    if (!result.signature)
+        return;
+    snprintf(m->alarm.cve, sizeof(m->alarm.cve), "%s", result.id);
+    report_name(m, &result);
+    monitor_set_phase(m, PHASE_ALARMED);
+    ask_for_patch(m, &result);
+}
+
+void monitor_quiet(struct monitor *m) {
+    _cleanup_free_ char *output = io_format("Container %s is back to normal", m->state.id);
+    struct json *fields = json_new(JSON_OBJECT);
+    struct event event = {.rule = "quiet", .priority = PRIORITY_INFO, .output = output,
+                          .fields = fields, .container_id = m->state.id,
+                          .profile = m->state.profile};
+
+    json_add(fields, "opatch.alarm", json_new_string(m->alarm.id));
+    json_add(fields, "opatch.cve", json_new_string(m->alarm.cve));
+    json_add(fields, "opatch.windows",
+             json_new_u64(m->alarm.last_row - m->alarm.first_row + 1));
+    event_write(m->events_fd, &event);
+    memset(&m->alarm, 0, sizeof(m->alarm));
+    m->abnormal_row = UINT64_MAX;
+    monitor_set_phase(m, PHASE_WATCHING);
+}

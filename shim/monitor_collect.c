@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/monitor.h"
+#include "shim/plan.h"
+
+void monitor_collect_init(struct monitor *m) {
+    struct notify_set set;
+
+    plan_notify_set(&m->config, m->state.profile, &set);
+    m->names = io_alloc(features_count, sizeof(*m->names));
+    m->feature = io_alloc(features_count, sizeof(*m->feature));
+    for (unsigned i = 0; i < features_count; i++) {
+        if (features[i].syscall && !set.row[i])
+            continue;
+        snprintf(m->names[m->columns], WINDOWS_NAME_MAX, "%s", features[i].name);
+        m->feature[m->columns++] = (int)i;
+    }
+    for (unsigned i = 0; i < features_count; i++)
+        m->last[i] = atomic_load(&m->tally->counts[i]);
+    m->recent = (struct windows){
+        .columns = m->columns,
+        .names = m->names,
+        .counts = io_alloc(MONITOR_RECENT_ROWS * m->columns, sizeof(float)),
+        .evidence = io_alloc(MONITOR_RECENT_EVIDENCE, sizeof(struct evidence)),
+    };
+}
+
+/* A number of a cgroup file: the whole of it, or behind "usage_usec ", then in microseconds. */
+static bool read_usage(int fd, uint64_t *ret_value) {
+    char text[256], *end;
+    ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+    bool microseconds;
+
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    microseconds = strncmp(text, "usage_usec ", 11) == 0;
+    *ret_value = strtoull(text + (microseconds ? 11 : 0), &end, 10) * (microseconds ? 1000 : 1);
+    return true;
+}
+
+void monitor_set_container(struct monitor *m, int root_fd, int cpu_fd, int memory_fd) {
+    cleanup_closep(&m->root_fd);
+    cleanup_closep(&m->cpu_fd);
+    cleanup_closep(&m->memory_fd);
+    m->root_fd = root_fd;
+    m->cpu_fd = cpu_fd;
+    m->memory_fd = memory_fd;
+    read_usage(cpu_fd, &m->last_cpu_ns);
+    read_usage(memory_fd, &m->last_memory);
+}
+
+/* Room for one more window: the older half goes when it is full. */
+static void make_room(struct monitor *m) {
+    struct windows *w = &m->recent;
+    size_t half = MONITOR_RECENT_ROWS / 2, kept = 0;
+
+    if (w->rows < MONITOR_RECENT_ROWS)
+        return;
+    memmove(w->counts, w->counts + half * w->columns, half * w->columns * sizeof(float));
+    w->rows = half;
+    m->first_recent += half;
+    for (size_t i = 0; i < w->evidences; i++) {
+        if (w->evidence[i].row < half)
+            continue;
+        w->evidence[kept] = w->evidence[i];
+        w->evidence[kept++].row -= (uint32_t)half;
+    }
+    w->evidences = kept;
+}
+
+static void collect_evidence(struct monitor *m) {
+    struct windows *w = &m->recent;
+    size_t n;
+
+    if (w->evidences > MONITOR_RECENT_EVIDENCE - 64) { /* a flood: the oldest go */
+        size_t half = MONITOR_RECENT_EVIDENCE / 2;
+
+        memmove(w->evidence, w->evidence + (w->evidences - half), half * sizeof(*w->evidence));
+        w->evidences = half;
+    }
+    n = tally_read_evidence(m->tally, &m->evidence_cursor, w->evidence + w->evidences,
+                            MONITOR_RECENT_EVIDENCE - w->evidences);
+    for (size_t i = 0; i < n; i++)
+        w->evidence[w->evidences + i].row = (uint32_t)w->rows;
+    w->evidences += n;
+}
+
+/* What share of the growth since the last reading belongs to this window. */
+static uint64_t growth(int fd, uint64_t *last, float share) {
+    uint64_t value, part;
+
+    if (!read_usage(fd, &value))
+        return 0;
+    if (value < *last)
+        *last = value;
+    part = (uint64_t)((double)(value - *last) * (double)share);
+    *last += part;
+    return part;
+}
+
+static float accounting(struct monitor *m, const char *name, float share) {
+    if (strcmp(name, "acct.cpu_ms") == 0)
+        return (float)((double)growth(m->cpu_fd, &m->last_cpu_ns, share) / 1e6);
+    if (strcmp(name, "acct.memory_kib") == 0)
+        return (float)(growth(m->memory_fd, &m->last_memory, share) / 1024);
+    return 0;
+}
+
+void monitor_collect(struct monitor *m, uint64_t elapsed_windows) {
+    float share = 1.0f / (float)(elapsed_windows ? elapsed_windows : 1), *row;
+
+    make_room(m);
+    row = m->recent.counts + m->recent.rows * m->columns;
+    for (size_t i = 0; i < m->columns; i++) {
+        unsigned f = (unsigned)m->feature[i];
+        uint64_t now, part;
+
+        if (!features[f].syscall) {
+            row[i] = accounting(m, features[f].name, share);
+            continue;
+        }
+        now = atomic_load_explicit(&m->tally->counts[f], memory_order_relaxed);
+        part = (uint64_t)((float)(now - m->last[f]) * share + 0.5f);
+        if (elapsed_windows <= 1)
+            part = now - m->last[f];
+        row[i] = (float)part;
+        m->last[f] += part;
+    }
+    collect_evidence(m);
+    m->recent.rows++;
+    m->next_row++;
+}
+
+const float *monitor_last_row(const struct monitor *m) {
+    return m->recent.counts + (m->recent.rows - 1) * m->columns;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+#include "shim/monitor.h"
+
+#define RECORDING_MAX_ROWS 360000 /* ten hours; beyond that nothing is added */
+
+/* Readable for the trainer's account, which is handed the directory open; nobody else can walk to it
+ * through the data directory. */
+static FILE *create(const char *dir, const char *name, struct err *err) {
+    _cleanup_free_ char *path = io_format("%s/%s", dir, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+
+    if (!file) {
+        err_errno(err, errno, "%s: cannot create", path);
+        cleanup_closep(&fd);
+    }
+    return file;
+}
+
+int recording_open(struct recording *recording, const char *dir, struct err *err) {
+    int r = io_mkdir_p(dir, 0755, err);
+
+    if (r < 0)
+        return r;
+    recording->windows = create(dir, "windows.csv", err);
+    recording->evidence = recording->windows ? create(dir, "evidence.jsonl", err) : NULL;
+    return recording->evidence ? 0 : -EIO;
+}
+
+void recording_header(struct recording *recording, const struct monitor *m) {
+    for (size_t i = 0; recording->windows && i < m->columns; i++)
+        fprintf(recording->windows, "%s%s", i ? "," : "", m->names[i]);
+    if (recording->windows)
+        putc('\n', recording->windows);
+}
+
+static void add_evidence(FILE *file, const struct evidence *e, uint64_t row) {
+    _cleanup_json_ struct json *line = json_new(JSON_OBJECT);
+    _cleanup_free_ char *text = NULL;
+
+    json_add(line, "row", json_new_u64(row));
+    json_add(line, "kind", json_new_string(evidence_kind_name(e->kind)));
+    json_add(line, "comm", json_new_string(e->comm));
+    json_add(line, "what", json_new_string(e->what));
+    text = json_print(line, NULL);
+    fprintf(file, "%s\n", text);
+}
+
+void recording_add(struct recording *recording, const struct monitor *m) {
+    const float *row = monitor_last_row(m);
+    bool active = false;
+
+    if (!recording->windows || recording->rows >= RECORDING_MAX_ROWS)
+        return;
+    for (size_t i = 0; i < m->columns; i++) {
+        active = active || (row[i] > 0 && features[m->feature[i]].syscall);
+        fprintf(recording->windows, i ? ",%g" : "%g", (double)row[i]);
+    }
+    putc('\n', recording->windows);
+    for (size_t i = m->recent.evidences; i-- > 0;) {
+        if (m->recent.evidence[i].row != m->recent.rows - 1)
+            break;
+        add_evidence(recording->evidence, &m->recent.evidence[i], recording->rows);
+    }
+    recording->rows++;
+    recording->active_rows += active;
+    if (recording->rows % 20 == 0)
+        recording_flush(recording);
+}
+
+void recording_flush(struct recording *recording) {
+    if (recording->windows) {
+        fflush(recording->evidence);
+        fflush(recording->windows);
+    }
+}
+
+void recording_close(struct recording *recording) {
+    cleanup_fclosep(&recording->windows);
+    cleanup_fclosep(&recording->evidence);
+    recording->windows = recording->evidence = NULL;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/proto.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int message_send(int socket, const struct message *message, const int *fds, unsigned n_fds) {
+    struct message copy = *message;
+    struct iovec iov = {&copy, sizeof(copy)};
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int) * MESSAGE_MAX_FDS)];
+    } control = {0};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (n_fds > 0) {
+        struct cmsghdr *cmsg = &control.header;
+
+        msg.msg_control = &control;
+        msg.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
+        cmsg->cmsg_level = SOL_SOCKET;
+        cmsg->cmsg_type = SCM_RIGHTS;
+        cmsg->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
+        memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * n_fds);
+    }
+    return sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static void close_all(int fds[MESSAGE_MAX_FDS]) {
+    for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+        fds[i] = -1;
+    }
+}
+
+int message_receive(int socket, struct message *ret_message, int ret_fds[MESSAGE_MAX_FDS]) {
+    struct iovec iov = {ret_message, sizeof(*ret_message)};
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int) * MESSAGE_MAX_FDS)];
+    } control = {0};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+                         .msg_controllen = sizeof(control)};
+    ssize_t n;
+
+    for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++)
+        ret_fds[i] = -1;
+    n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return -errno;
+    if (n == 0)
+        return -ECONNRESET;
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg))
+        if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
+            memcpy(ret_fds, CMSG_DATA(cmsg), cmsg->cmsg_len - CMSG_LEN(0));
+    if (n != sizeof(*ret_message) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
+        ret_message->type >= MESSAGE_TYPES ||
+        !memchr(ret_message->text, 0, sizeof(ret_message->text)) ||
+        !memchr(ret_message->alarm, 0, sizeof(ret_message->alarm))) {
+        close_all(ret_fds);
+        return -EPROTO;
+    }
+    return 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages between keeper and monitor over a SOCK_SEQPACKET pair: one fixed-size structure a message.
+ * The monitor names, the keeper looks up: a signature id, never a path or a command. Anything
+ * unexpected ends the monitor, which the keeper then starts anew. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum message_type {
+    /* monitor to keeper */
+    MESSAGE_PHASE, /* value: enum phase; text: CVE or ""; alarm: id of the alarm or "" */
+    MESSAGE_TRAIN, /* the recorded windows suffice: train a model */
+    MESSAGE_PATCH, /* text: id of the signature; only in mode patch and hold */
+    MESSAGE_FREEZE, /* value 1: freeze, 0: thaw; only in mode hold */
+    /* keeper to monitor */
+    MESSAGE_STARTED, /* the program runs: descriptors of the root directory, CPU and memory usage */
+    MESSAGE_MODEL,   /* value: 0, with a descriptor of the new model, or an errno */
+    MESSAGE_PATCHED, /* value: exit status of the patcher */
+    MESSAGE_TYPES
+};
+
+struct message {
+    uint32_t type;
+    uint32_t value;
+    char text[32];
+    char alarm[24];
+};
+
+#define MESSAGE_MAX_FDS 3
+
+/* Sends one message with up to MESSAGE_MAX_FDS descriptors (a -1 among them is left out and its place
+ * marked in value's bits by the caller). Negative errno; -EAGAIN when the peer does not read. */
+int message_send(int socket, const struct message *message, const int *fds, unsigned n_fds);
+
+/* Receives one; ret_fds has MESSAGE_MAX_FDS places, -1 where none came. -EPROTO for a wrong size,
+ * unknown type or unterminated text, -ECONNRESET at the end. */
+int message_receive(int socket, struct message *ret_message, int ret_fds[MESSAGE_MAX_FDS]);
