@@ -80,10 +80,13 @@ def raw(data, timeout=10, limit=1 << 20, port=None):
 
 class Redis:
     """A Redis connection: call(words...) sends one command and returns its reply."""
+    password = None  # given on connecting, when set
 
     def __init__(self, timeout=10):
         self.socket = socket.create_connection((HOST, PORT), timeout=timeout)
         self.file = self.socket.makefile("rb")
+        if self.password:
+            self.call("AUTH", self.password)
 
     def __enter__(self):
         return self
