@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The row of apt and dpkg. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "runtime-hooks/archive.h"
+#include "runtime-hooks/closure.h"
+#include "runtime-hooks/plan.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+#define STATUS "/var/lib/dpkg/status"
+#define DPKG_TIMEOUT_MS 120000
+#define SAID_MAX 65536
+#define MAX_PACKAGES 64
+
+struct database {
+    char *text;
+    size_t size;
+    struct dpkg_status status;
+};
+
+static void database_free(struct database *database) {
+    free(database->text);
+    dpkg_free(&database->status);
+}
+
+static int database_read(const struct target *target, struct database *ret, struct err *err) {
+    int r = target_read(target->root, STATUS, DPKG_STATUS_MAX, &ret->text, &ret->size, err);
+
+    return r < 0 ? r : dpkg_parse(ret->text, ret->size, STATUS, &ret->status, err);
+}
+
+static const char *native_arch(const struct dpkg_status *status) {
+    static const char *const everywhere[] = {"dpkg", "libc6", "base-files"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(everywhere); i++) {
+        const struct dpkg_package *package = dpkg_find(status, everywhere[i], NULL);
+
+        if (package && strcmp(package->arch, "all") != 0)
+            return package->arch;
+    }
+    return "amd64";
+}
+
+static void free_targets(char ***targets) {
+    for (char **p = *targets; p && *p; p++)
+        free(*p);
+    free(*targets);
+}
+
+/* What apt would do to bring the targets in; nothing is done. */
+static int simulate(const struct archive *archive, const struct database *database, char **targets,
+                    struct closure *ret_closure, struct err *err) {
+    _cleanup_free_ char *output = NULL;
+    char *arguments[MAX_PACKAGES + 4] = {(char[]){"--simulate"}, (char[]){"-q"},
+                                         (char[]){"install"}};
+    size_t n = 3;
+    int r;
+
+    for (char **p = targets; *p; p++) {
+        if (n == ARRAY_SIZE(arguments) - 1)
+            return err_set(err, E2BIG, "more than %d packages of one source", MAX_PACKAGES);
+        arguments[n++] = *p;
+    }
+    r = archive_set_status(archive, database->text, database->size, err);
+    if (r == 0)
+        r = archive_apt(archive, arguments, &output, err);
+    return r < 0 ? r : closure_parse(output, ret_closure, err);
+}
+
+static int resolve(const struct patch_request *request, const struct target *target,
+                   const struct database *database, char **targets, struct archive *ret_archive,
+                   struct closure *ret_closure, struct err *err) {
+    const char *arch = native_arch(&database->status);
+    int r = archive_open_local(request, arch, ret_archive, err);
+
+    if (r == 0)
+        r = simulate(ret_archive, database, targets, ret_closure, err);
+    for (int refresh = 0; r < 0 && refresh < 2; refresh++) {
+        archive_close(ret_archive);
+        r = archive_open_remote(request, target, arch, refresh, ret_archive, err);
+        if (r == 0)
+            r = simulate(ret_archive, database, targets, ret_closure, err);
+    }
+    return r < 0 ? err_prefix(err, -ENOENT, "no fixed version %s to be had", request->fixed) : 0;
+}
+
+/* The dependency fields of a .deb. */
+static int read_depends(const char *file, char **ret_depends, struct err *err) {
+    char *argv[] = {(char[]){"dpkg-deb"}, (char[]){"--field"}, io_strdup(file), NULL};
+    struct spawn spawn = {.argv = argv, .timeout_ms = 10000, .max_output = 1u << 20};
+    _cleanup_free_ char *control = NULL, *name = argv[2];
+    _cleanup_dpkg_ struct dpkg_status parsed = {0};
+    int r = spawn_check(&spawn, &control, err);
+
+    if (r == 0)
+        r = dpkg_parse(control, strlen(control), name, &parsed, err);
+    if (r == 0)
+        *ret_depends = io_strdup(parsed.n ? parsed.packages[0].depends : "");
+    return r;
+}
+
+static int fetch(const struct patch_request *request, const struct archive *archive,
+                 const struct closure *closure, struct plan *plan, char **depends,
+                 struct err *err) {
+    for (size_t i = 0; i < closure->n; i++) {
+        const struct proposal *member = &closure->list[i];
+        struct package_step *step;
+        struct stat st;
+        int r;
+
+        if (!*member->to)
+            continue;
+        step = plan_add(plan, member->name, member->arch, member->from, member->to, "");
+        r = archive_fetch(archive, request, step->name, step->arch, step->to, &step->file, err);
+        if (r == 0 && stat(step->file, &st) < 0)
+            r = err_errno(err, errno, "%s", step->file);
+        if (r == 0)
+            r = read_depends(step->file, &depends[i], err);
+        if (r < 0)
+            return r;
+        step->bytes = (uint64_t)st.st_size;
+    }
+    return 0;
+}
+
+static void free_depends(char *(*depends)[MAX_PACKAGES]) {
+    for (size_t i = 0; i < MAX_PACKAGES; i++)
+        free((*depends)[i]);
+}
+
+static int apt_plan(const struct patch_request *request, const struct target *target,
+                    struct plan *plan, struct err *err) {
+    _cleanup_(database_free) struct database database = {0};
+    _cleanup_(free_targets) char **targets = NULL;
+    _cleanup_(free_depends) char *depends[MAX_PACKAGES] = {0};
+    _cleanup_archive_ struct archive archive = {0};
+    _cleanup_closure_ struct closure closure = {0};
+    int r;
+
+    if (!dpkg_name_valid(request->package) || !dpkg_version_valid(request->fixed))
+        return err_set(err, EINVAL, "\"%.100s\" %.100s is no package and version",
+                       request->package, request->fixed);
+    r = database_read(target, &database, err);
+    if (r == 0)
+        r = closure_targets(&database.status, request->package, request->fixed, &targets, err);
+    if (r == 0)
+        r = resolve(request, target, &database, targets, &archive, &closure, err);
+    if (r == 0 && closure.n > MAX_PACKAGES)
+        r = err_set(err, EPERM, "%zu packages would change", closure.n);
+    if (r == 0)
+        r = fetch(request, &archive, &closure, plan, depends, err);
+    if (r < 0)
+        return r;
+    return closure_check(&closure, &database.status, request->package, request->fixed, depends,
+                         err);
+}
+
+/* The file through a read-only mount of its own: whoever opens it again inside cannot write to it. */
+static int open_read_only(const char *file) {
+    struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+                                               MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
+    _cleanup_close_ int mount = open_tree(AT_FDCWD, file, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    char path[64];
+    int fd;
+
+    if (mount < 0 ||
+        mount_setattr(mount, "", AT_EMPTY_PATH, &read_only, sizeof(read_only)) < 0)
+        return -errno;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", mount);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+struct arguments {
+    char *argv[MAX_PACKAGES + 8];
+    int files[MAX_PACKAGES];
+    size_t n, n_files;
+};
+
+static void arguments_free(struct arguments *arguments) {
+    for (size_t i = 0; i < arguments->n; i++)
+        free(arguments->argv[i]);
+    for (size_t i = 0; i < arguments->n_files; i++)
+        close(arguments->files[i]);
+}
+
+static int make_arguments(const struct plan *plan, struct arguments *arguments, struct err *err) {
+    /* The view is thrown away unless all goes well, and what is committed is synced then. */
+    static const char *const options[] = {"dpkg", "--force-confdef", "--force-confold",
+                                          "--force-unsafe-io", "--install"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+        arguments->argv[arguments->n++] = io_strdup(options[i]);
+    for (size_t i = 0; i < plan->n; i++) {
+        int fd = open_read_only(plan->steps[i].file);
+
+        if (fd < 0)
+            return err_errno(err, -fd, "%s", plan->steps[i].file);
+        arguments->files[arguments->n_files++] = fd;
+        arguments->argv[arguments->n++] = io_format("/proc/self/fd/%d", fd);
+    }
+    return 0;
+}
+
+static int apt_stage(const struct patch_request *request, const struct target *target,
+                     const struct plan *plan, const char *scratch, struct err *err) {
+    char *env[] = {(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+                   (char[]){"DEBIAN_FRONTEND=noninteractive"},
+                   (char[]){"DEBCONF_NONINTERACTIVE_SEEN=true"}, (char[]){"LC_ALL=C"},
+                   (char[]){"HOME=/root"}, NULL};
+    _cleanup_(arguments_free) struct arguments arguments = {0};
+    _cleanup_close_ int mount = inside_scratch(target, scratch, err);
+    struct inside inside = {.target = target, .scratch = mount};
+    struct spawn spawn = {.argv = arguments.argv, .env = env, .timeout_ms = DPKG_TIMEOUT_MS,
+                          .max_output = SAID_MAX, .setup = inside_enter, .setup_data = &inside};
+    int r = mount < 0 ? mount : make_arguments(plan, &arguments, err);
+
+    (void)request;
+    if (r < 0)
+        return r;
+    spawn.keep = arguments.files;
+    spawn.n_keep = arguments.n_files;
+    r = spawn_check(&spawn, NULL, err);
+    return r < 0 ? err_prefix(err, r, "the container's package manager") : 0;
+}
+
+static int apt_verify(const struct patch_request *request, const struct target *target,
+                      const struct plan *plan, struct err *err) {
+    _cleanup_(database_free) struct database database = {0};
+    int r = database_read(target, &database, err);
+
+    (void)request;
+    for (size_t i = 0; r == 0 && i < plan->n; i++) {
+        const struct package_step *step = &plan->steps[i];
+        const struct dpkg_package *package = dpkg_find(&database.status, step->name, step->arch);
+
+        if (!package || dpkg_compare(package->version, step->to) != 0)
+            r = err_set(err, EPROTO, "%s is not at %s after the patch", step->name, step->to);
+    }
+    return r;
+}
+
+const struct manager manager_apt = {
+    .name = "apt", .plan = apt_plan, .stage = apt_stage, .verify = apt_verify};

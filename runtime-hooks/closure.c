@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime-hooks/closure.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+static struct proposal *add(struct closure *closure) {
+    /* The room doubles whenever the count is a power of two. */
+    if ((closure->n & (closure->n - 1)) == 0) {
+        size_t room = closure->n ? closure->n * 2 : 1;
+
+        closure->list = realloc(closure->list, room * sizeof(*closure->list));
+        if (!closure->list)
+            abort();
+    }
+    closure->list[closure->n] = (struct proposal){0};
+    return &closure->list[closure->n++];
+}
+
+/* "Inst name[:arch] [old] (new origin... [arch]) [...]" and "Remv name [old] [...]". */
+static int parse_line(const char *line, struct closure *closure) {
+    bool removal = line[0] == 'R';
+    char name[256], from[256] = "", to[256] = "", arch[64] = "";
+    const char *p = line + 5, *open, *close;
+    struct proposal *proposal;
+    int used = 0;
+
+    if (sscanf(p, "%255s%n", name, &used) != 1)
+        return -EPROTO;
+    p += used;
+    sscanf(p, " [%255[^] ]]", from);
+    if (!removal) {
+        open = strchr(p, '(');
+        close = open ? strchr(open, ')') : NULL;
+        if (!close || sscanf(open, "(%255[^ )]", to) != 1)
+            return -EPROTO;
+        while (close > open && *close != '[')
+            close--;
+        if (sscanf(close, "[%63[^]]]", arch) != 1)
+            return -EPROTO;
+    }
+    name[strcspn(name, ":")] = '\0';
+    if (!dpkg_name_valid(name) || (*to && !dpkg_version_valid(to)) || (removal && !*from))
+        return -EPROTO;
+    proposal = add(closure);
+    proposal->name = io_strdup(name);
+    proposal->arch = io_strdup(arch);
+    proposal->from = io_strdup(from);
+    proposal->to = io_strdup(to);
+    return 0;
+}
+
+int closure_parse(const char *text, struct closure *ret_closure, struct err *err) {
+    _cleanup_closure_ struct closure closure = {0};
+
+    for (const char *p = text; *p;) {
+        size_t size = strcspn(p, "\n");
+        _cleanup_free_ char *line = strndup(p, size);
+
+        if (line && (strncmp(line, "Inst ", 5) == 0 || strncmp(line, "Remv ", 5) == 0) &&
+            parse_line(line, &closure) < 0)
+            return err_set(err, EPROTO, "apt said something unknown: %.200s", line);
+        p += size + (p[size] == '\n');
+    }
+    *ret_closure = closure;
+    closure = (struct closure){0};
+    return 0;
+}
+
+void closure_free(struct closure *closure) {
+    for (size_t i = 0; i < closure->n; i++) {
+        free(closure->list[i].name);
+        free(closure->list[i].arch);
+        free(closure->list[i].from);
+        free(closure->list[i].to);
+    }
+    free(closure->list);
+    *closure = (struct closure){0};
+}
+
+static bool is_target(const struct dpkg_package *package, const char *source, const char *fixed) {
+    return package->installed && strcmp(package->source, source) == 0 &&
+           dpkg_compare(package->source_version, fixed) < 0;
+}
+
+/* A binary package may have a version of its own (rebuilds, "+b1"); the fixed one's is its source's. */
+int closure_targets(const struct dpkg_status *status, const char *source, const char *fixed,
+                    char ***ret_targets, struct err *err) {
+    char **targets;
+    size_t n = 0, installed = 0;
+
+    for (size_t i = 0; i < status->n; i++) {
+        const struct dpkg_package *package = &status->packages[i];
+
+        installed += package->installed && strcmp(package->source, source) == 0;
+        if (is_target(package, source, fixed) && package->hold)
+            return err_set(err, EPERM, "%s is held in the container", package->name);
+        n += is_target(package, source, fixed);
+    }
+    if (installed == 0)
+        return err_set(err, ESRCH, "no package of source %s is installed", source);
+    if (n == 0)
+        return err_set(err, EALREADY, "%s is at %s or newer already", source, fixed);
+    targets = io_alloc(n + 1, sizeof(*targets));
+    n = 0;
+    for (size_t i = 0; i < status->n; i++) {
+        const struct dpkg_package *package = &status->packages[i];
+
+        if (is_target(package, source, fixed))
+            targets[n++] = io_format("%s:%s=%s", package->name, package->arch, fixed);
+    }
+    *ret_targets = targets;
+    return 0;
+}
+
+/* Whether a dependency field names the package: "a (>= 1) | b:any, c". */
+static bool names(const char *depends, const char *name) {
+    size_t size = strlen(name);
+
+    for (const char *p = strstr(depends, name); p; p = strstr(p + 1, name)) {
+        bool starts = p == depends || strchr(" ,|", p[-1]);
+
+        if (starts && (p[size] == '\0' || strchr(" ,|:(", p[size])))
+            return true;
+    }
+    return false;
+}
+
+static bool is_needed(const struct closure *closure, size_t index, char *const *depends) {
+    for (size_t i = 0; i < closure->n; i++)
+        if (i != index && depends[i] && names(depends[i], closure->list[index].name))
+            return true;
+    return false;
+}
+
+static int check_member(const struct closure *closure, size_t index,
+                        const struct dpkg_status *status, const char *source, const char *fixed,
+                        char *const *depends, struct err *err) {
+    const struct proposal *member = &closure->list[index];
+    const struct dpkg_package *old = dpkg_find(status, member->name, member->arch);
+
+    if (!old)
+        old = dpkg_find(status, member->name, NULL);
+    if (!*member->to)
+        return err_set(err, EPERM, "%s would have to be removed", member->name);
+    if (old && old->hold)
+        return err_set(err, EPERM, "%s is held in the container", member->name);
+    if (old && dpkg_compare(member->to, old->version) < 0)
+        return err_set(err, EPERM, "%s would become older", member->name);
+    if (old && strcmp(old->source, source) == 0)
+        return dpkg_compare(member->to, fixed) == 0
+                   ? 0
+                   : err_set(err, EPERM, "%s would become %s, not %s", member->name, member->to,
+                             fixed);
+    if (!is_needed(closure, index, depends))
+        return err_set(err, EPERM, "%s, which nothing that is fixed depends on, would be %s",
+                       member->name, old ? "upgraded" : "installed");
+    return 0;
+}
+
+int closure_check(const struct closure *closure, const struct dpkg_status *status,
+                  const char *source, const char *fixed, char *const *depends, struct err *err) {
+    for (size_t i = 0; i < closure->n; i++) {
+        int r = check_member(closure, i, status, source, fixed, depends, err);
+
+        if (r < 0)
+            return r;
+    }
+    for (size_t i = 0; i < status->n; i++) {
+        const struct dpkg_package *package = &status->packages[i];
+        size_t k = 0;
+
+        while (k < closure->n && strcmp(closure->list[k].name, package->name) != 0)
+            k++;
+        if (is_target(package, source, fixed) && k == closure->n)
+            return err_set(err, EPERM, "%s would stay at %s", package->name, package->version);
+    }
+    return 0;
+}

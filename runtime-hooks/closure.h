@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pure part of planning with apt: reads what its resolver proposes and judges it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "shim/base/dpkg.h"
+#include "shim/base/err.h"
+
+struct proposal {
+    char *name, *arch, *from, *to; /* from "": new; to "": removal */
+};
+
+struct closure {
+    struct proposal *list;
+    size_t n;
+};
+
+/* Reads the "Inst" and "Remv" lines of apt-get's simulation; other lines are passed over. A line of
+ * these two that is not understood is -EPROTO: nothing may happen that was not read. */
+int closure_parse(const char *text, struct closure *ret_closure, struct err *err);
+void closure_free(struct closure *closure);
+#define _cleanup_closure_ __attribute__((cleanup(closure_free)))
+
+/* The arguments for the resolver, NULL-ended, "name:arch=version" of every installed binary package
+ * of source that is older than fixed. -ESRCH: none is installed; -EALREADY: none is older; -EPERM:
+ * one of them is held. The caller frees each and the array. */
+int closure_targets(const struct dpkg_status *status, const char *source, const char *fixed,
+                    char ***ret_targets, struct err *err);
+
+/* -EPERM unless all targets are in it at fixed, nothing is removed, made older or held, and what
+ * belongs to another source package is named by a dependency of another member. depends: the
+ * dependency fields of the proposed versions, in the order of the closure. */
+int closure_check(const struct closure *closure, const struct dpkg_status *status,
+                  const char *source, const char *fixed, char *const *depends, struct err *err);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime-hooks/plan.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+static const struct manager *const managers[] = {&manager_apt};
+
+const struct manager *manager_find(const char *name) {
+    for (size_t i = 0; i < ARRAY_SIZE(managers); i++)
+        if (strcmp(managers[i]->name, name) == 0)
+            return managers[i];
+    return NULL;
+}
+
+struct package_step *plan_add(struct plan *plan, const char *name, const char *arch,
+                              const char *from, const char *to, const char *place) {
+    struct package_step *step;
+
+    /* The room doubles whenever the count is a power of two. */
+    if ((plan->n & (plan->n - 1)) == 0) {
+        plan->steps = realloc(plan->steps, (plan->n ? plan->n * 2 : 1) * sizeof(*plan->steps));
+        if (!plan->steps)
+            abort();
+    }
+    step = &plan->steps[plan->n++];
+    *step = (struct package_step){.name = io_strdup(name), .arch = io_strdup(arch),
+                                  .from = io_strdup(from), .to = io_strdup(to),
+                                  .place = io_strdup(place)};
+    return step;
+}
+
+void plan_free(struct plan *plan) {
+    for (size_t i = 0; i < plan->n; i++) {
+        free(plan->steps[i].name);
+        free(plan->steps[i].arch);
+        free(plan->steps[i].from);
+        free(plan->steps[i].to);
+        free(plan->steps[i].place);
+        free(plan->steps[i].file);
+    }
+    free(plan->steps);
+    *plan = (struct plan){0};
+}
