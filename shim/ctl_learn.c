@@ -118,8 +118,11 @@ static int copy_file(const char *from, const char *to_dir, const char *name, str
     size_t size;
     int r = io_read_file(AT_FDCWD, source, 1u << 30, &data, &size, err);
 
-    return r < 0 ? r
-                 : io_replace_file(AT_FDCWD, target, data, size, 0600, (uid_t)-1, (gid_t)-1, err);
+    if (r < 0)
+        return r;
+    while (size > 0 && data[size - 1] != '\n') /* the monitor is writing the last line */
+        size--;
+    return io_replace_file(AT_FDCWD, target, data, size, 0600, (uid_t)-1, (gid_t)-1, err);
 }
 
 /* The newest recording of the container: whole life when record_always is set, else its learning. */

@@ -102,8 +102,6 @@ static int set_up(struct monitor *m, const char *dir, struct err *err) {
     if (r < 0)
         return r;
     monitor_collect_init(m);
-    recording_header(&m->learning, m);
-    recording_header(&m->always, m);
     monitor_set_phase(m, PHASE_LEARNING);
     if (model >= 0)
         monitor_take_model(m, model, 0);

@@ -87,7 +87,6 @@ void monitor_set_container(struct monitor *monitor, int root_fd, int cpu_fd, int
 
 /* monitor_record.c */
 int recording_open(struct recording *recording, const char *dir, struct err *err);
-void recording_header(struct recording *recording, const struct monitor *monitor);
 void recording_add(struct recording *recording, const struct monitor *monitor);
 void recording_flush(struct recording *recording);
 void recording_close(struct recording *recording);

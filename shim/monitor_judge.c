@@ -40,10 +40,13 @@ static void ask_for_training(struct monitor *m) {
     message_send(MONITOR_SOCKET, &message, NULL, 0);
 }
 
-/* Start-up behaviour is learnt too: windows of the start are the first of every recording. */
+/* The windows of the start are the first of every recording, and are learnt as a phase of its own. */
 static void learn(struct monitor *m) {
+    uint64_t wanted = m->config.learn_seconds * ROWS_PER_SECOND;
+
     recording_add(&m->learning, m);
-    if (!m->training && m->learning.active_rows >= m->config.learn_seconds * ROWS_PER_SECOND)
+    /* After a training without result the next one waits for as much again. */
+    if (!m->training && m->learning.active_rows >= wanted * (m->rounds + 1))
         ask_for_training(m);
 }
 

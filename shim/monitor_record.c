@@ -34,11 +34,16 @@ int recording_open(struct recording *recording, const char *dir, struct err *err
     return recording->evidence ? 0 : -EIO;
 }
 
-void recording_header(struct recording *recording, const struct monitor *m) {
-    for (size_t i = 0; recording->windows && i < m->columns; i++)
+/* The first line says when the first window began, so that moments can be found in the rows. */
+static void write_header(struct recording *recording, const struct monitor *m) {
+    uint64_t start = io_realtime_ns() - WINDOW_MS * UINT64_C(1000000);
+
+    fprintf(recording->windows, "# windows of %d ms, the first from %llu.%03u s since the epoch on\n",
+            WINDOW_MS, (unsigned long long)(start / 1000000000u),
+            (unsigned)(start / 1000000u % 1000u));
+    for (size_t i = 0; i < m->columns; i++)
         fprintf(recording->windows, "%s%s", i ? "," : "", m->names[i]);
-    if (recording->windows)
-        putc('\n', recording->windows);
+    putc('\n', recording->windows);
 }
 
 static void add_evidence(FILE *file, const struct evidence *e, uint64_t row) {
@@ -59,6 +64,8 @@ void recording_add(struct recording *recording, const struct monitor *m) {
 
     if (!recording->windows || recording->rows >= RECORDING_MAX_ROWS)
         return;
+    if (recording->rows == 0)
+        write_header(recording, m);
     for (size_t i = 0; i < m->columns; i++) {
         active = active || (row[i] > 0 && features[m->feature[i]].syscall);
         fprintf(recording->windows, i ? ",%g" : "%g", (double)row[i]);
