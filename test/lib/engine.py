@@ -126,6 +126,20 @@ def cpu_seconds(pid):
         return int(file.readline().split()[1]) / 1e6
 
 
+def memory_kib(pid):
+    """Memory in KiB that the cgroup of the container with this first process uses."""
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in file)
+    paths = [f"/sys/fs/cgroup/memory{path}/memory.usage_in_bytes"
+             for controllers, path in groups.items() if "memory" in controllers.split(",")]
+    paths.append(f"/sys/fs/cgroup{groups.get('', '')}/memory.current")
+    for path in paths:
+        if os.path.exists(path):
+            with open(path, encoding="ascii") as file:
+                return int(file.read()) >> 10
+    return 0
+
+
 def wait_healthy(engine, case, name, seconds=30):
     """Whether the container's service answers within the time."""
     end = time.monotonic() + seconds
@@ -134,3 +148,11 @@ def wait_healthy(engine, case, name, seconds=30):
             return True
         time.sleep(0.2)
     return False
+
+
+def make(name, runtime, env):
+    """The engine of that name with this runtime, whose processes get env on top."""
+    kinds = {kind.name: kind for kind in (Bare, *Bare.__subclasses__())}
+    if name not in kinds:
+        raise EngineError(f"no engine {name} here")
+    return kinds[name](runtime, env)

@@ -1,0 +1,155 @@
+"""One case from the first start to the refused second attack, with everything measured on the way."""
+import os
+import subprocess
+import time
+
+import case as cases
+import engine as engines
+import opatch
+
+SETTLE = 6  # seconds after an attack in which an alarm may still come
+
+
+class Journey:
+    """Runs a case under opatch. `say(text)` gets the timeline as it happens."""
+
+    def __init__(self, case, under, engine, say=lambda text: None, learn=180, normal=180, seed=1):
+        self.case, self.under, self.engine, self.say = case, under, engine, say
+        self.learn, self.normal, self.seed = learn, normal, seed
+        self.name = case.name.lower()
+        self.id = None
+        self.seen = {"case": case.name, "engine": engine.name, "effect": case.effect}
+
+    def pid(self):
+        return self.engine.pid(self.name)
+
+    def container(self):
+        """The id that opatch knows the container by."""
+        return self.engine.id(self.name) if hasattr(self.engine, "id") else self.name
+
+    def start(self):
+        self.engine.start(self.case, self.name)
+        self.id = self.container()
+        if not engines.wait_healthy(self.engine, self.case, self.name):
+            raise RuntimeError("the service does not answer: " + self.engine.log(self.name)[-300:])
+        self.say(f"started {self.case.application}, {self.case.package} {self.case.vulnerable}")
+
+    def teach(self):
+        """Normal load until the container is watched."""
+        load = self.case.load(self.pid(), self.seed, "a")
+        started = time.monotonic()
+        try:
+            # Idle windows do not count, and a shadow that alarms extends the learning.
+            learnt = self.under.wait_state(self.id, ("WATCHING",), self.learn * 4 + 120)
+        finally:
+            report = self.case.stop_load(load)
+        if not learnt:
+            raise RuntimeError("no model after the learning time: " + str(self.under.events()[-3:]))
+        self.seen["learn_s"] = round(time.monotonic() - started, 1)
+        self.say(f"learned from {report.done} requests in {self.seen['learn_s']:.0f} s")
+
+    def alarms_since(self, since):
+        return self.under.events("alarm", since, self.id)
+
+    def live_normally(self):
+        """Another mix of load; every alarm in it is a false one."""
+        since = time.time()
+        load = self.case.load(self.pid(), self.seed + 1000, "b")
+        time.sleep(self.normal)
+        report = self.case.stop_load(load)
+        false = self.alarms_since(since)
+        quiet = self.under.events("quiet", since, self.id)
+        self.seen["normal_s"] = self.normal
+        self.seen["false_episodes"] = len(false)
+        self.seen["false_windows"] = sum(event["output_fields"]["opatch.windows"] for event in quiet)
+        self.seen["load_failed"] = report.failed
+        self.say(f"{self.normal} s of other normal load ({report.done} requests): "
+                 f"{len(false)} false alarms")
+
+    def attack(self):
+        """The attack under load; whether an alarm named it, and when."""
+        load = self.case.load(self.pid(), self.seed + 2000, "b")
+        try:
+            time.sleep(5)
+            began = time.time()
+            verdict, proof = self.case.trigger(self.pid())
+            effect = time.time()
+            alarm = self.under.wait_event(("alarm",), SETTLE, began, self.id)
+            named = self.under.wait_event(("identified",), SETTLE if alarm else 0, began, self.id)
+        finally:
+            self.case.stop_load(load)
+        self.seen.update(worked=verdict == cases.WORKED, proof=proof, detected=alarm is not None,
+                         began=began, effect=effect)
+        self.say(f"attacked: {proof}" if self.seen["worked"] else f"the attack failed: {proof}")
+        if alarm:
+            at = opatch.moment(alarm)
+            self.seen["alarm_ms"] = round((at - began) * 1000)
+            self.seen["lead_s"] = round(effect - at, 3)
+            self.seen["alarm"] = alarm["output_fields"]["opatch.alarm"]
+            self.say(f"alarm {self.seen['alarm_ms']} ms after the attack began: {alarm['output']}")
+        else:
+            self.say("no alarm")
+        self.seen["cve"] = named["output_fields"]["opatch.cve"] if named else "unknown"
+        self.seen["right"] = self.seen["cve"] in self.case.cve
+        if named:
+            self.say(f"named {self.seen['cve']} (confidence "
+                     f"{named['output_fields']['opatch.confidence']:.2f}): "
+                     f"{named['output_fields'].get('opatch.reason', '')}")
+        elif alarm:
+            self.say("not named")
+
+    def patch(self):
+        """Waits for the patch that the alarm set off, and attacks again."""
+        since = self.seen["began"]
+        done = self.under.wait_event(("patch applied", "patch failed", "patch rolled back"), 180,
+                                     since, self.id)
+        self.seen["patched"] = done is not None and done["rule"] == "patch applied"
+        if not done:
+            self.say("no patch was applied")
+            return
+        self.say(done["output"])
+        if not self.seen["patched"]:
+            return
+        self.seen["patch_s"] = round(opatch.moment(done) - since - self.seen["alarm_ms"] / 1000, 1)
+        self.seen["healthy"] = engines.wait_healthy(self.engine, self.case, self.name)
+        verdict, proof = self.case.trigger(self.pid())
+        self.seen["refused"] = verdict == cases.REFUSED
+        self.seen["proof_after"] = proof
+        self.say(f"attacked again: {'refused' if self.seen['refused'] else 'NOT refused'}, {proof}")
+
+    def record(self, directory):
+        """Keeps what the monitor recorded, with the row of the attack."""
+        self.under.command("record", self.id, directory)
+        with open(os.path.join(directory, "windows.csv"), encoding="utf-8") as file:
+            start = float(file.readline().split("from ")[1].split()[0])
+        first, last = (int((self.seen[key] - start) * 10) for key in ("began", "effect"))
+        with open(os.path.join(directory, "labels.csv"), "w", encoding="utf-8") as file:
+            file.write(f"trigger_row,success_row\n{first},{last}\n")
+        return first, last
+
+    def footprint(self):
+        """(memory in KiB of the container's cgroup, disk in KiB that it changed)."""
+        upper = self.engine.upper(self.name)
+        disk = int(subprocess.run(["du", "-sk", upper], stdout=subprocess.PIPE, text=True,
+                                  check=True).stdout.split()[0]) if upper else 0
+        return engines.memory_kib(self.pid()), disk
+
+    def run(self, record_to=None):
+        """Everything; the result is one dictionary."""
+        self.start()
+        try:
+            self.teach()
+            if self.normal:
+                self.live_normally()
+            before = self.footprint()
+            self.attack()
+            if self.case.expected == "patched" and self.seen["right"]:
+                self.patch()
+                after = self.footprint()
+                self.seen["memory_kib"] = after[0] - before[0]
+                self.seen["disk_kib"] = after[1] - before[1]
+            if record_to:
+                self.record(record_to)
+        finally:
+            self.engine.delete(self.name)
+        return self.seen
