@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which processes of a container use files that a change set replaces, and how they were started. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "runtime-hooks/change.h"
+#include "runtime-hooks/target.h"
+
+struct process {
+    pid_t pid, parent; /* in our pid namespace */
+    char comm[16];
+    char *exe; /* as the container names it; a kernel's " (deleted)" is taken off */
+    bool affected;
+};
+
+struct processes {
+    struct process *list;
+    size_t n;
+};
+
+/* All processes of the container's pid namespace; with a pid namespace that is ours too, init and
+ * its descendants. */
+int processes_read(const struct target *target, struct processes *ret_processes, struct err *err);
+void processes_free(struct processes *processes);
+#define _cleanup_processes_ __attribute__((cleanup(processes_free)))
+
+struct process *processes_find(const struct processes *processes, pid_t pid);
+/* The nearest ancestor that is affected, or NULL. */
+const struct process *processes_affected_ancestor(const struct processes *processes,
+                                                  const struct process *process);
+
+/* Sets affected: it maps a file of the set (by the path in /proc/PID/maps: on an overlay the device
+ * number there is not the one that stat tells), or it is an interpreter or virtual machine whose kind
+ * of source, bytecode or archive is in the set. The latter is a guess on the safe side: what a
+ * program has read leaves no trace in the kernel. */
+void processes_mark(struct processes *processes, const struct changes *changes);
+
+/* Whether pid still maps a replaced file ("(deleted)" and in the set). */
+bool process_maps_old(pid_t pid, const struct changes *changes);
+
+/* How to start it again. */
+struct start {
+    char *path;        /* program, as the container names it */
+    char **argv, **env; /* NULL-ended */
+};
+
+/* Finds out from the process itself: its command line unless it has overwritten it with a title (then
+ * argv[0] does not lead to its program), else the argument pointers that the kernel left on its
+ * stack, else an ancestor's command line that ends in the same program and its arguments ("tini --
+ * redis-server x"), else args and env, how init was started (only for init; may be NULL). -ENODATA:
+ * it cannot be known. */
+int start_recover(const struct target *target, const struct process *process, char *const *args,
+                  char *const *env, struct start *ret_start, struct err *err);
+void start_free(struct start *start);
