@@ -190,6 +190,27 @@ double channel_score(const struct channel *c, const float *sums, float *scratch,
     return sqrt(square);
 }
 
+double channel_busy(const struct channel_form *form, const float *sums, uint32_t n) {
+    double calls = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        calls += (double)sums[i];
+    return log1p(calls / form->span);
+}
+
+void channel_calibrate(struct channel *c, const float *busy, float *scores, size_t n) {
+    level_fit(busy, scores, n, &c->level);
+    for (size_t i = 0; i < n; i++)
+        scores[i] /= (float)level_usual(&c->level, (double)busy[i]);
+    c->tail = tail_fit(scores, n);
+}
+
+double channel_value(const struct channel *c, const float *sums, float *scratch) {
+    double usual = level_usual(&c->level, channel_busy(&c->form, sums, c->n));
+
+    return tail_value(&c->tail, channel_score(c, sums, scratch, NULL) / usual);
+}
+
 void channel_free(struct channel *c) {
     free(c->mean);
     free(c->spread);

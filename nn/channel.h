@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nn/level.h"
 #include "nn/net.h"
 #include "nn/tail.h"
 
@@ -23,14 +24,15 @@ struct channel_form {
 
 struct channel {
     struct channel_form form;
-    uint32_t n;     /* counts of a row */
-    float *mean;    /* n, of the transformed sums */
-    float *spread;  /* n, standard deviation; scales the network's input */
-    struct net net; /* no weights without autoencoder */
-    float *centre;  /* n, mean of the residual */
-    float *factor;  /* lower Cholesky factor of the residual's covariance, packed by rows:
-                     * n (n + 1) / 2, a positive diagonal */
-    struct tail tail;
+    uint32_t n;         /* counts of a row */
+    float *mean;        /* n, of the transformed sums */
+    float *spread;      /* n, standard deviation; scales the network's input */
+    struct net net;     /* no weights without autoencoder */
+    float *centre;      /* n, mean of the residual */
+    float *factor;      /* lower Cholesky factor of the residual's covariance, packed by rows:
+                         * n (n + 1) / 2, a positive diagonal */
+    struct level level; /* of held-out distances */
+    struct tail tail;   /* of held-out distances over their usual ones */
 };
 
 /* Scratch for scoring: CHANNEL_SCRATCH(n, hidden) floats. */
@@ -44,5 +46,15 @@ void channel_fit(const struct channel_form *form, const float *sums, size_t coun
 /* Distance of one row of sums. With parts (n entries) also what each count adds to its square. */
 double channel_score(const struct channel *channel, const float *sums, float *scratch,
                      float *ret_parts);
+
+/* Fits level and tail to the distances of rows that the channel was not fitted to (n in order of
+ * time, 0 for a row without) and how busy they were. Turns the distances into relative ones. */
+void channel_calibrate(struct channel *channel, const float *busy, float *scores, size_t n);
+
+/* How busy a window is: ln(1 + calls in a row of sums / span). */
+double channel_busy(const struct channel_form *form, const float *sums, uint32_t n);
+
+/* Value (see nn/tail.h) of one row of sums. */
+double channel_value(const struct channel *channel, const float *sums, float *scratch);
 
 void channel_free(struct channel *channel);

@@ -154,8 +154,7 @@ static double judge_counts(struct detector *d, bool channels, uint8_t phases) {
 
         if (m->channels[i].group != group || !add_up(d, &m->groups[group], channel->form.span))
             continue;
-        d->values[i] =
-            tail_value(&channel->tail, channel_score(channel, d->sums, d->scratch, NULL));
+        d->values[i] = channel_value(channel, d->sums, d->scratch);
         values[n++] = d->values[i];
     }
     fused = model_fuse(values, n, d->values[SOURCE_NOVELTY]);

@@ -12,9 +12,9 @@
 #include "shim/base/err.h"
 #include "shim/base/windows.h"
 
-#define MODEL_MAX_SIZE (4u << 20)  /* bytes of a file that is read at all */
-#define MODEL_MIN_ROWS 100          /* fewest steady rows that can be learnt from */
-#define MODEL_DEFAULT_RATE 0.0005   /* false alarms per window, see train_options */
+#define MODEL_MAX_SIZE (4u << 20) /* bytes of a file that is read at all */
+#define MODEL_MIN_ROWS 100        /* fewest steady rows that can be learnt from */
+#define MODEL_DEFAULT_RATE 0.0005 /* false alarms per window, see train_options */
 
 struct model;
 

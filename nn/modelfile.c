@@ -68,6 +68,9 @@ static void write_channel(struct writer *w, const struct model_channel *channel)
         write_floats(w, c->net.weights, net_weights(c->n, c->net.hidden));
     write_floats(w, c->centre, c->n);
     write_floats(w, c->factor, factor_size(c->n));
+    write_u32(w, c->level.n);
+    write_floats(w, c->level.middle, LEVEL_BINS);
+    write_floats(w, c->level.usual, LEVEL_BINS);
     write_tail(w, &c->tail);
 }
 
@@ -191,6 +194,17 @@ static void read_factor(struct parser *p, struct channel *c) {
             fail(p, "a factor without a positive diagonal");
 }
 
+static void read_level(struct parser *p, struct level *level) {
+    level->n = read_u32(p, 1, LEVEL_BINS, "number of levels");
+    for (size_t b = 0; b < LEVEL_BINS; b++) {
+        level->middle[b] = read_float(p, 0, "middle of a level");
+        if (b > 0 && b < level->n && level->middle[b] <= level->middle[b - 1])
+            fail(p, "levels out of order");
+    }
+    for (size_t b = 0; b < LEVEL_BINS; b++)
+        level->usual[b] = read_float(p, -1e3f, "usual distance of a level");
+}
+
 static void read_channel(struct parser *p, struct model *m) {
     struct model_channel *channel = &m->channels[m->n_channels];
     struct channel *c = &channel->channel;
@@ -214,6 +228,7 @@ static void read_channel(struct parser *p, struct model *m) {
     }
     c->centre = read_floats(p, c->n, -INFINITY, "a centre that is no number");
     read_factor(p, c);
+    read_level(p, &c->level);
     read_tail(p, &c->tail);
 }
 

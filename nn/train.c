@@ -10,8 +10,9 @@
 #include "shim/base/io.h"
 
 #define FOLDS 4
-#define GROUP_MIN_ROWS 100 /* windows in which everything was measured, to learn from them apart   \
-                            */
+#define GROUP_MIN_ROWS                                                                             \
+    100 /* windows in which everything was measured, to learn from them apart                      \
+         */
 
 /* The views of a window; the same for every application. */
 static const struct channel_form forms[] = {
@@ -136,6 +137,7 @@ static bool learn_channel(const struct lesson *lesson, enum model_group group,
     _cleanup_free_ float *part = io_alloc(lesson->n * columns->n + 1, sizeof(*part));
     _cleanup_free_ size_t *index = io_alloc(lesson->n, sizeof(*index));
     _cleanup_free_ float *scratch = io_alloc(CHANNEL_SCRATCH(columns->n), sizeof(*scratch));
+    _cleanup_free_ float *busy = io_alloc(lesson->n, sizeof(*busy));
     const size_t width = columns->n * sizeof(*sums);
     size_t n = 0;
 
@@ -143,6 +145,7 @@ static bool learn_channel(const struct lesson *lesson, enum model_group group,
         if (lesson->silent[i] || !table_sum(lesson->table, lesson->rows[i], form->span,
                                             columns->columns, columns->n, sums + n * columns->n))
             continue;
+        busy[i] = (float)channel_busy(form, sums + n * columns->n, columns->n);
         index[n++] = i;
     }
     if (n < MODEL_MIN_ROWS / 2)
@@ -165,7 +168,7 @@ static bool learn_channel(const struct lesson *lesson, enum model_group group,
         channel_free(&apart);
     }
     channel_fit(form, sums, n, columns->n, seed, ret_channel);
-    ret_channel->tail = tail_fit(ret_scores, lesson->n);
+    channel_calibrate(ret_channel, busy, ret_scores, lesson->n);
     return true;
 }
 
