@@ -17,8 +17,8 @@
 #define PRESENCE_LEAST -6
 #define DEVIATION_EVEN 0.25
 #define DEVIATION_SLOPE 4
-#define EVIDENCE_EVEN 0.5 /* share of the patterns */
-#define EVIDENCE_SLOPE 6
+#define EVIDENCE_NONE -5 /* no pattern seen */
+#define EVIDENCE_ALL 3
 #define VULNERABLE_INSTALLED 1
 
 struct scoring {
@@ -114,10 +114,10 @@ static struct match_candidate score(const struct scoring *s, const struct signat
 
     if (!isnan(c.presence))
         c.log_odds += fmax(PRESENCE_SLOPE * (c.presence - PRESENCE_EVEN), PRESENCE_LEAST);
-    if (!isnan(c.deviation))
+    else if (!isnan(c.deviation)) /* beside presence it misled more often than it helped */
         c.log_odds += DEVIATION_SLOPE * (c.deviation - DEVIATION_EVEN);
     if (!isnan(c.evidence))
-        c.log_odds += EVIDENCE_SLOPE * (c.evidence - EVIDENCE_EVEN);
+        c.log_odds += EVIDENCE_NONE + (EVIDENCE_ALL - EVIDENCE_NONE) * c.evidence;
     if (c.package == PACKAGE_VULNERABLE)
         c.log_odds += VULNERABLE_INSTALLED;
     if (isnan(c.presence) && isnan(c.deviation) && isnan(c.evidence))

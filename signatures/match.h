@@ -66,7 +66,12 @@ void match_presence(const struct windows *windows, size_t first, size_t count,
 enum match_package match_package_state(const struct signature *signature,
                                        const struct package_facts *facts, const char **ret_version);
 
-/* The paper's rule, a baseline: the signature whose five features of largest |weight| are, in
- * order, those of the deviation; NULL when none or less than five features. */
-const struct signature *match_top5(const struct signature_store *store,
-                                   const struct feature_weight *deviation, size_t n_deviation);
+/* Mean count a window of every column over the rows in which it was measured; columns that are 0 or
+ * were never measured are left out. */
+void match_rates(const struct windows *windows, size_t first, size_t count,
+                 struct feature_weight *ret_rates, size_t max, size_t *ret_n);
+
+/* The paper's rule, a baseline: whether the five largest entries of both vectors are the same
+ * features in the same order. False when one has less than five positive entries. */
+bool match_same_top5(const struct feature_weight *a, size_t n_a, const struct feature_weight *b,
+                     size_t n_b);

@@ -34,55 +34,64 @@ void match_presence(const struct windows *windows, size_t first, size_t count,
     *ret_n = n;
 }
 
+void match_rates(const struct windows *windows, size_t first, size_t count,
+                 struct feature_weight *ret_rates, size_t max, size_t *ret_n) {
+    size_t end = first + count < windows->rows ? first + count : windows->rows, n = 0;
+
+    for (size_t column = 0; column < windows->columns && n < max; column++) {
+        double sum = 0;
+        size_t measured = 0;
+
+        for (size_t row = first; row < end; row++) {
+            float value = windows_row(windows, row)[column];
+
+            measured += !isnan(value);
+            sum += isnan(value) ? 0 : (double)value;
+        }
+        if (sum == 0)
+            continue;
+        memcpy(ret_rates[n].name, windows->names[column], sizeof(ret_rates[n].name));
+        ret_rates[n++].value = (float)(sum / (double)measured);
+    }
+    *ret_n = n;
+}
+
 #define TOP 5
 
 struct ranking {
-    const char *names[TOP];
-    float sizes[TOP];
+    const struct feature_weight *top[TOP];
     size_t n;
 };
 
-static void rank(struct ranking *ranking, const char *name, float weight) {
-    size_t at = ranking->n;
-    float size = fabsf(weight);
+static struct ranking rank(const struct feature_weight *vector, size_t n) {
+    struct ranking ranking = {0};
 
-    if (!(size > 0))
-        return;
-    while (at > 0 && ranking->sizes[at - 1] < size)
-        at--;
-    if (at == TOP)
-        return;
-    if (ranking->n < TOP)
-        ranking->n++;
-    for (size_t i = ranking->n - 1; i > at; i--) {
-        ranking->names[i] = ranking->names[i - 1];
-        ranking->sizes[i] = ranking->sizes[i - 1];
+    for (size_t i = 0; i < n; i++) {
+        size_t at = ranking.n;
+
+        if (!(vector[i].value > 0))
+            continue;
+        while (at > 0 && ranking.top[at - 1]->value < vector[i].value)
+            at--;
+        if (at == TOP)
+            continue;
+        if (ranking.n < TOP)
+            ranking.n++;
+        memmove(&ranking.top[at + 1], &ranking.top[at],
+                (ranking.n - 1 - at) * sizeof(ranking.top[0]));
+        ranking.top[at] = &vector[i];
     }
-    ranking->names[at] = name;
-    ranking->sizes[at] = size;
+    return ranking;
 }
 
-static bool same_ranking(const struct ranking *a, const struct ranking *b) {
+bool match_same_top5(const struct feature_weight *a, size_t n_a, const struct feature_weight *b,
+                     size_t n_b) {
+    struct ranking x = rank(a, n_a), y = rank(b, n_b);
+
+    if (x.n < TOP || y.n < TOP)
+        return false;
     for (size_t i = 0; i < TOP; i++)
-        if (strcmp(a->names[i], b->names[i]) != 0)
+        if (strcmp(x.top[i]->name, y.top[i]->name) != 0)
             return false;
     return true;
-}
-
-const struct signature *match_top5(const struct signature_store *store,
-                                   const struct feature_weight *deviation, size_t n_deviation) {
-    struct ranking observed = {0};
-
-    for (size_t i = 0; i < n_deviation; i++)
-        rank(&observed, deviation[i].name, deviation[i].value);
-    for (size_t s = 0; s < store->n && observed.n == TOP; s++) {
-        const struct signature *signature = store->items[s];
-        struct ranking own = {0};
-
-        for (size_t i = 0; i < signature->n_features; i++)
-            rank(&own, signature->features[i].name, signature->features[i].weight);
-        if (own.n == TOP && same_ranking(&own, &observed))
-            return signature;
-    }
-    return NULL;
 }

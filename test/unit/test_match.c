@@ -220,23 +220,30 @@ static void presence_of_rows(void **state) {
 }
 
 static void the_papers_rule(void **state) {
-    static const char text[] = "{\"opatch_signature\":1,\"id\":\"CVE-1\",\"features\":["
-                               "{\"name\":\"a\",\"weight\":5},{\"name\":\"b\",\"weight\":-4},{"
-                               "\"name\":\"c\",\"weight\":3},"
-                               "{\"name\":\"d\",\"weight\":2},{\"name\":\"e\",\"weight\":1},{"
-                               "\"name\":\"f\",\"weight\":0.5}]}";
-    struct feature_weight in_order[] = {{"e", 0.2f}, {"d", 0.3f}, {"c", 0.4f},
-                                        {"b", 0.5f}, {"a", 0.6f}, {"z", 0.1f}};
-    _cleanup_store_ struct signature_store store = {0};
-    struct signature *s = NULL;
+    static const struct feature_weight a[] = {{"a", 5}, {"b", 4}, {"c", 3},
+                                              {"d", 2}, {"e", 1}, {"f", 0.5f}};
+    struct feature_weight b[] = {{"e", 0.2f}, {"d", 0.3f}, {"c", 0.4f},
+                                 {"b", 0.5f}, {"a", 0.6f}, {"z", 0.1f}};
 
     (void)state;
-    assert_int_equal(signature_parse(text, strlen(text), "t", SIGNATURE_WHOLE, &s, NULL), 0);
-    store_add(&store, s);
-    assert_ptr_equal(match_top5(&store, in_order, 6), s);
-    assert_null(match_top5(&store, in_order, 4));
-    in_order[5].value = 9;
-    assert_null(match_top5(&store, in_order, 6));
+    assert_true(match_same_top5(a, 6, b, 6));
+    assert_false(match_same_top5(a, 6, b, 4));
+    b[5].value = 9;
+    assert_false(match_same_top5(a, 6, b, 6));
+}
+
+static void rates_of_rows(void **state) {
+    char names[3][WINDOWS_NAME_MAX] = {"never", "some", "blind"};
+    float counts[] = {0, 3, NAN, 0, 1, NAN, 0, NAN, NAN};
+    struct windows w = {.columns = 3, .rows = 3, .names = names, .counts = counts};
+    struct feature_weight rates[3];
+    size_t n;
+
+    (void)state;
+    match_rates(&w, 0, 3, rates, 3, &n);
+    assert_int_equal(n, 1);
+    assert_string_equal(rates[0].name, "some");
+    assert_true(rates[0].value == 2);
 }
 
 int main(void) {
@@ -251,6 +258,7 @@ int main(void) {
         WITH_FIXTURE(what_was_not_measured_does_not_count),
         cmocka_unit_test(presence_of_rows),
         cmocka_unit_test(the_papers_rule),
+        cmocka_unit_test(rates_of_rows),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
