@@ -53,9 +53,9 @@ static void add_patch(struct json *root, const struct signature_patch *patch) {
     add_strings(object, "health", patch->health);
 }
 
-/* Three decimals say more than four recorded runs know. */
-static struct json *rounded(float value) {
-    return json_new_double(round((double)value * 1000) / 1000);
+/* Three decimals say more than a few recorded runs know. */
+static double rounded(float value) {
+    return round((double)value * 1000) / 1000;
 }
 
 static void add_features(struct json *root, const struct signature *signature) {
@@ -69,9 +69,9 @@ static void add_features(struct json *root, const struct signature *signature) {
         struct json *object = json_append(array, json_new(JSON_OBJECT));
 
         add_text(object, "name", feature->name);
-        json_add(object, "presence", rounded(feature->presence)); /* NaN is null */
-        if (feature->weight != 0)
-            json_add(object, "weight", rounded(feature->weight));
+        json_add(object, "presence", json_new_double(rounded(feature->presence))); /* NaN: null */
+        if (rounded(feature->weight) != 0)
+            json_add(object, "weight", json_new_double(rounded(feature->weight)));
     }
 }
 
