@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a process was started (process.h, start_recover). */
 #include <ctype.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -188,6 +189,49 @@ static char **from_ancestors(const struct target *target, const struct process *
     return NULL;
 }
 
+/* The file that was executed: its name is the process's name (comm), which its program's own may not
+ * be (python3.9 for python3, or for a script). AT_EXECFN (getauxval(3)) points to it. */
+static char *read_executed(pid_t pid) {
+    _cleanup_free_ char *path = io_format("/proc/%d/auxv", (int)pid), *auxv = NULL;
+    uint64_t entry[2];
+    size_t size;
+
+    if (io_read_file(AT_FDCWD, path, 65536, &auxv, &size, NULL) < 0)
+        return NULL;
+    for (size_t i = 0; i + sizeof(entry) <= size; i += sizeof(entry)) {
+        memcpy(entry, auxv + i, sizeof(entry));
+        if (entry[0] == AT_EXECFN)
+            return read_string(pid, entry[1]);
+    }
+    return NULL;
+}
+
+/* Has the file executed again that was executed before, where that can be seen to come to the same:
+ * a script, which the interpreter got among its arguments, or another name of the program. */
+static void prefer_executed(const struct target *target, const struct process *process,
+                            struct start *start) {
+    _cleanup_free_ char *executed = read_executed(process->pid);
+    size_t n = 0;
+
+    if (!executed || !*executed)
+        return;
+    if (strchr(executed, '/') && leads_to(target, process, executed)) {
+        free(start->path);
+        start->path = take_ptr(executed);
+        return;
+    }
+    while (start->argv[n] && (n == 0 || strcmp(start->argv[n], executed) != 0))
+        n++;
+    if (!start->argv[n] || n > 2) /* "#!" gives the interpreter at most one argument of its own */
+        return;
+    for (size_t i = 0; i < n; i++)
+        free(start->argv[i]);
+    for (size_t i = 0; !i || start->argv[n + i - 1]; i++)
+        start->argv[i] = start->argv[n + i];
+    free(start->path);
+    start->path = take_ptr(executed);
+}
+
 static bool is_command(const struct target *target, const struct process *process,
                        char *const *argv) {
     return argv && argv[0] && leads_to(target, process, argv[0]);
@@ -228,6 +272,8 @@ int start_recover(const struct target *target, const struct process *process, ch
     }
     *ret_start = (struct start){.path = path ? path : io_strdup(argv[0]),
                                 .argv = take_ptr(argv), .env = take_ptr(environment)};
+    if (path)
+        prefer_executed(target, process, ret_start);
     return 0;
 }
 

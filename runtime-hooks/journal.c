@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime-hooks/journal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+
+#define VERSION 1
+
+static const char *const state_names[JOURNAL_STATES] = {"committing", "picking up", "proven"};
+
+static bool id_valid(const char *id) {
+    if (!id || !isalnum((unsigned char)*id) || strlen(id) > 200)
+        return false;
+    for (const char *p = id; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("_.+-", *p))
+            return false;
+    return true;
+}
+
+int journal_lock(const char *data_dir, const char *id, struct journal *ret_journal,
+                 struct err *err) {
+    _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+    _cleanup_free_ char *dir = NULL;
+    int r;
+
+    if (!id_valid(id))
+        return err_set(err, EINVAL, "\"%.100s\" cannot be a container id", id ? id : "");
+    dir = io_format("%s/journal/%s", data_dir, id);
+    r = io_mkdir_p(dir, 0700, err);
+    if (r < 0)
+        return r;
+    journal.lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (journal.lock < 0)
+        return err_errno(err, errno, "%s", dir);
+    if (flock(journal.lock, LOCK_EX | LOCK_NB) < 0)
+        return err_set(err, EBUSY, "the container is being patched by somebody else");
+    journal.dir = io_strdup("");
+    *ret_journal = journal;
+    journal = (struct journal){.lock = -1, .blobs = -1};
+    return 0;
+}
+
+/* The highest number of an entry, 0 for none. */
+static uint64_t last_number(int dir) {
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_closedir_ DIR *list = copy < 0 ? NULL : fdopendir(copy);
+    struct dirent *entry;
+    uint64_t number, last = 0;
+
+    while (list && (entry = readdir(list)))
+        if (io_parse_u64(entry->d_name, UINT32_MAX, &number) == 0 && number > last)
+            last = number;
+    return last;
+}
+
+/* Where the lock is, which is the container's directory. */
+static char *entry_path(const struct journal *journal, uint64_t number) {
+    char proc[64], dir[4096];
+    ssize_t n;
+
+    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", journal->lock);
+    n = readlink(proc, dir, sizeof(dir) - 1);
+    dir[n > 0 ? n : 0] = '\0';
+    return io_format("%s/%llu", dir, (unsigned long long)number);
+}
+
+static int open_blobs(struct journal *journal, struct err *err) {
+    _cleanup_free_ char *path = journal_path(journal, "blobs");
+
+    cleanup_closep(&journal->blobs);
+    journal->blobs = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return journal->blobs < 0 ? err_errno(err, errno, "%s", path) : 0;
+}
+
+static void forget(struct journal *journal) {
+    free(journal->dir);
+    journal->dir = io_strdup("");
+    cleanup_closep(&journal->blobs);
+    journal->blobs = -1;
+    json_free(journal->about);
+    journal->about = NULL;
+    changes_free(&journal->changes);
+}
+
+int journal_begin(struct journal *journal, struct err *err) {
+    _cleanup_free_ char *blobs = NULL;
+    int r;
+
+    forget(journal);
+    free(journal->dir);
+    journal->dir = entry_path(journal, last_number(journal->lock) + 1);
+    journal->about = json_new(JSON_OBJECT);
+    blobs = journal_path(journal, "blobs");
+    r = io_mkdir_p(blobs, 0700, err);
+    return r < 0 ? r : open_blobs(journal, err);
+}
+
+int journal_write(struct journal *journal, enum journal_state state, struct err *err) {
+    _cleanup_json_ struct json *root = json_new(JSON_OBJECT);
+    _cleanup_free_ char *path = journal_path(journal, "journal.json"), *text = NULL, *about = NULL;
+    struct json *copy = NULL;
+    size_t size;
+    int r;
+
+    about = json_print(journal->about, &size);
+    r = json_parse(about, size, JSON_STRICT, &copy, err);
+    if (r < 0)
+        return r;
+    json_add(root, "version", json_new_u64(VERSION));
+    json_add(root, "state", json_new_string(state_names[state]));
+    json_add(root, "about", copy);
+    json_add(root, "changes", changes_to_json(&journal->changes));
+    text = json_print(root, &size);
+    r = io_replace_file(AT_FDCWD, path, text, size, 0600, (uid_t)-1, (gid_t)-1, err);
+    /* The entry's own name, too, has to be there after a crash. */
+    if (r == 0 && fsync(journal->lock) < 0)
+        r = err_errno(err, errno, "cannot sync the journal");
+    if (r == 0)
+        journal->state = state;
+    return r;
+}
+
+static int read_entry(struct journal *journal, struct err *err) {
+    static const char *const known[] = {"version", "state", "about", "changes", NULL};
+    _cleanup_json_ struct json *root = NULL;
+    _cleanup_free_ char *path = journal_path(journal, "journal.json");
+    const char *state;
+    uint64_t version;
+    int i = 0, r = json_parse_file(AT_FDCWD, path, JSON_STRICT, &root, err);
+
+    if (r == 0)
+        r = json_check_keys(root, known, err);
+    if (r < 0)
+        return r;
+    state = json_get_string(root, "state");
+    while (i < JOURNAL_STATES && (!state || strcmp(state, state_names[i]) != 0))
+        i++;
+    if (json_u64(json_get(root, "version"), &version) < 0 || version != VERSION ||
+        i == JOURNAL_STATES || !json_get_object(root, "about"))
+        return err_set(err, EINVAL, "%s: not a journal of this version", path);
+    journal->state = (enum journal_state)i;
+    journal->about = json_detach(json_get_object(root, "about"));
+    r = changes_from_json(json_get_array(root, "changes"), &journal->changes, err);
+    return r < 0 ? err_prefix(err, r, "%s", path) : 0;
+}
+
+int journal_open_last(struct journal *journal, struct err *err) {
+    for (;;) {
+        uint64_t number = last_number(journal->lock);
+        _cleanup_free_ char *file = NULL;
+        int r;
+
+        forget(journal);
+        if (number == 0)
+            return err_set(err, ENOENT, "the container has no patch of ours");
+        free(journal->dir);
+        journal->dir = entry_path(journal, number);
+        file = journal_path(journal, "journal.json");
+        if (access(file, F_OK) == 0) {
+            r = read_entry(journal, err);
+            return r < 0 ? r : open_blobs(journal, err);
+        }
+        r = journal_remove(journal, err);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* The file that gives the entry meaning goes first: what is left is of invariant 2. */
+int journal_remove(struct journal *journal, struct err *err) {
+    _cleanup_free_ char *file = journal_path(journal, "journal.json");
+    int r;
+
+    if (unlink(file) < 0 && errno != ENOENT)
+        return err_errno(err, errno, "%s", file);
+    r = io_remove_tree(AT_FDCWD, journal->dir, err);
+    if (r == 0)
+        forget(journal);
+    return r;
+}
+
+char *journal_path(const struct journal *journal, const char *name) {
+    return io_format("%s/%s", journal->dir, name);
+}
+
+void journal_close(struct journal *journal) {
+    free(journal->dir);
+    cleanup_closep(&journal->lock);
+    cleanup_closep(&journal->blobs);
+    json_free(journal->about);
+    changes_free(&journal->changes);
+    *journal = (struct journal){.lock = -1, .blobs = -1};
+}

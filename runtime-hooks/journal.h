@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The write-ahead journal of one container: DATA/journal/ID/N/{journal.json, blobs/, scratch/}.
+ *
+ * Invariants:
+ *  1. journal.json appears (by rename, after all blobs are synced) before the container changes.
+ *  2. A directory without journal.json means: nothing was changed; it can be removed.
+ *  3. Any state but "proven" means: the container's files have to be brought to SIDE_BEFORE, which
+ *     changes_apply() may do any number of times. */
+#pragma once
+
+#include <stddef.h>
+
+#include "runtime-hooks/change.h"
+#include "shim/base/err.h"
+
+struct json;
+
+enum journal_state {
+    JOURNAL_COMMITTING, /* files are being changed, processes are not */
+    JOURNAL_PICKING_UP, /* processes may run the new files */
+    JOURNAL_PROVEN,
+    JOURNAL_STATES
+};
+
+struct journal {
+    char *dir;   /* DATA/journal/ID/N; "" when there is none */
+    int lock;    /* held on DATA/journal/ID */
+    int blobs;   /* directory */
+    enum journal_state state;
+    struct json *about; /* what the patch was: free-form object of the caller */
+    struct changes changes;
+};
+
+/* Takes the container's lock; -EBUSY while another patcher has it. With no journal open. */
+int journal_lock(const char *data_dir, const char *id, struct journal *ret_journal,
+                 struct err *err);
+
+/* Starts the next entry: an empty blobs directory. */
+int journal_begin(struct journal *journal, struct err *err);
+
+/* Makes the entry, with its state, about and changes, durable. */
+int journal_write(struct journal *journal, enum journal_state state, struct err *err);
+
+/* Opens the newest entry. -ENOENT: there is none. An entry of invariant 2 is removed on the way. */
+int journal_open_last(struct journal *journal, struct err *err);
+
+/* Removes the open entry; the lock stays. */
+int journal_remove(struct journal *journal, struct err *err);
+
+/* The path of a name in the open entry, as fresh string. */
+char *journal_path(const struct journal *journal, const char *name);
+
+void journal_close(struct journal *journal);
+#define _cleanup_journal_ __attribute__((cleanup(journal_close)))

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime-hooks/patch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime-hooks/diff.h"
+#include "runtime-hooks/journal.h"
+#include "runtime-hooks/pickup.h"
+#include "runtime-hooks/plan.h"
+#include "runtime-hooks/record.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/event.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+
+/* One patch on its way. */
+struct job {
+    const struct patch_request *request;
+    const struct manager *manager;
+    struct target target;
+    struct journal journal;
+    struct plan plan;
+    struct json *phases; /* {"plan": ms, ...} */
+    uint64_t phase_start, interrupted_ns;
+    struct json *restarted;
+};
+
+static void job_free(struct job *job) {
+    target_close(&job->target);
+    journal_close(&job->journal);
+    plan_free(&job->plan);
+    json_free(job->phases);
+    json_free(job->restarted);
+}
+
+static double ms_since(uint64_t start) {
+    return (double)((io_monotonic_ns() - start) / 10000u) / 100.0;
+}
+
+/* Ends the running phase under this name. */
+static void phase(struct job *job, const char *name) {
+    json_add(job->phases, name, json_new_double(ms_since(job->phase_start)));
+    job->phase_start = io_monotonic_ns();
+}
+
+static void tell(const struct patch_request *request, const char *rule, enum priority priority,
+                 const char *sentence) {
+    struct event event = {.rule = rule, .priority = priority, .output = sentence,
+                          .fields = json_new(JSON_OBJECT), .container_id = request->id};
+
+    if (request->cve)
+        json_add(event.fields, "opatch.cve", json_new_string(request->cve));
+    if (request->package)
+        json_add(event.fields, "opatch.package", json_new_string(request->package));
+    if (request->fixed)
+        json_add(event.fields, "opatch.fixed", json_new_string(request->fixed));
+    if (request->notify)
+        request->notify(&event, request->notify_data);
+    json_free(event.fields);
+}
+
+static int open_job(const struct patch_request *request, struct job *job, struct err *err) {
+    int r;
+
+    *job = (struct job){.request = request, .phases = json_new(JSON_OBJECT),
+                        .phase_start = io_monotonic_ns(),
+                        .target = {.pidfd = -1, .proc = -1, .root = -1, .old_root = -1},
+                        .journal = {.lock = -1, .blobs = -1}};
+    r = target_open(request->init_pid, &job->target, err);
+    return r < 0 ? r : journal_lock(request->data_dir, request->id, &job->journal, err);
+}
+
+static int find_manager(struct job *job, struct err *err) {
+    const struct patch_request *request = job->request;
+
+    if (!request->manager || !request->package || !request->fixed)
+        return err_set(err, EINVAL, "no manager, package or fixed version was named");
+    job->manager = manager_find(request->manager);
+    return job->manager ? 0
+                        : err_set(err, ENOTSUP, "\"%.50s\" is no package manager that we know",
+                                  request->manager);
+}
+
+/* Files to old, processes too when they may run new ones; then the entry is gone. */
+static int undo(struct job *job, struct err *err) {
+    struct patch_request request = *job->request;
+    struct journal *journal = &job->journal;
+    _cleanup_pickup_ struct pickup_plan pickup = {0};
+    uint64_t interrupted;
+    int r = changes_apply(&journal->changes, SIDE_BEFORE, job->target.root, journal->blobs, err);
+
+    if (r == 0)
+        r = changes_check(&journal->changes, SIDE_BEFORE, job->target.root, journal->blobs, err);
+    if (r < 0)
+        return r;
+    if (journal->state != JOURNAL_COMMITTING) {
+        record_restore_pickup(journal->about, &request);
+        r = pickup_make(&request, &job->target, &journal->changes, &pickup, err);
+        if (r == 0)
+            r = pickup_run(&request, &job->target, &journal->changes, &pickup, &interrupted, err);
+        record_free_pickup(&request);
+    }
+    if (r == 0)
+        job->restarted = record_restarts(&pickup);
+    return r < 0 ? r : journal_remove(journal, err);
+}
+
+static int recover(struct job *job, struct err *err) {
+    int r = journal_open_last(&job->journal, err);
+
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0 || job->journal.state == JOURNAL_PROVEN)
+        return r < 0 ? r : 0;
+    r = undo(job, err);
+    return r < 0 ? err_prefix(err, r, "cannot undo an interrupted patch") : 1;
+}
+
+int patch_recover(const char *data_dir, const char *id, pid_t init_pid, struct err *err) {
+    struct patch_request request = {.id = id, .init_pid = init_pid, .data_dir = data_dir};
+    _cleanup_(job_free) struct job job = {0};
+    int r = open_job(&request, &job, err);
+
+    return r < 0 ? r : recover(&job, err);
+}
+
+static int make_plan(struct job *job, struct err *err) {
+    int r = find_manager(job, err);
+
+    if (r == 0)
+        r = job->manager->plan(job->request, &job->target, &job->plan, err);
+    phase(job, "plan");
+    return r;
+}
+
+/* Runs the package manager on a view and leaves what it changed in the journal. */
+static int stage(struct job *job, struct err *err) {
+    struct journal *journal = &job->journal;
+    _cleanup_free_ char *scratch = NULL, *upper = NULL;
+    _cleanup_close_ int fd = -1;
+    int r = journal_begin(journal, err);
+
+    if (r < 0)
+        return r;
+    scratch = journal_path(journal, "scratch");
+    upper = journal_path(journal, "scratch/upper");
+    r = io_mkdir_p(upper, 0755, err);
+    if (r == 0)
+        r = target_copy_filters(&job->target, err);
+    if (r == 0)
+        r = job->manager->stage(job->request, &job->target, &job->plan, scratch, err);
+    phase(job, "stage");
+    if (r < 0)
+        return r;
+    fd = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, errno, "%s", upper);
+    r = diff_upper(fd, job->target.root, journal->blobs, &journal->changes, err);
+    if (r == 0 && journal->changes.n == 0)
+        r = err_set(err, EPROTO, "the package manager has changed nothing");
+    if (r == 0)
+        r = io_remove_tree(AT_FDCWD, scratch, err);
+    phase(job, "save");
+    return r;
+}
+
+static int commit(struct job *job, struct err *err) {
+    struct journal *journal = &job->journal;
+    int r;
+
+    record_request(journal->about, job->request, &job->plan);
+    r = journal_write(journal, JOURNAL_COMMITTING, err);
+    if (r < 0)
+        return r;
+    r = changes_apply(&journal->changes, SIDE_AFTER, job->target.root, journal->blobs, err);
+    if (r == 0)
+        r = job->manager->verify(job->request, &job->target, &job->plan, err);
+    phase(job, "commit");
+    return r;
+}
+
+static int take_effect(struct job *job, struct err *err) {
+    struct journal *journal = &job->journal;
+    _cleanup_pickup_ struct pickup_plan pickup = {0};
+    int r = journal_write(journal, JOURNAL_PICKING_UP, err);
+
+    if (r == 0)
+        r = pickup_make(job->request, &job->target, &journal->changes, &pickup, err);
+    if (r == 0)
+        r = pickup_run(job->request, &job->target, &journal->changes, &pickup,
+                       &job->interrupted_ns, err);
+    phase(job, "pick_up");
+    if (r == 0)
+        r = pickup_health(job->request, &job->target, err);
+    phase(job, "verify");
+    job->restarted = record_restarts(&pickup);
+    return r < 0 ? r : journal_write(journal, JOURNAL_PROVEN, err);
+}
+
+/* A failure after the commit: back to old, and both said. */
+static int fail(struct job *job, int code, struct err *err) {
+    struct err why = err ? *err : (struct err){0}, back = {0};
+    _cleanup_free_ char *sentence = NULL;
+    int r = undo(job, &back);
+
+    if (r < 0)
+        return err_set(err, -code, "%.200s; and it could not be undone: %.200s", why.text,
+                       back.text);
+    sentence = io_format("The patch of %s was undone: %s", job->request->package, why.text);
+    tell(job->request, "patch rolled back", PRIORITY_WARNING, sentence);
+    return code;
+}
+
+static int apply(struct job *job, struct err *err) {
+    _cleanup_pickup_ struct pickup_plan check = {0};
+    struct err ignored;
+    int r = recover(job, err);
+
+    if (r >= 0)
+        r = make_plan(job, err);
+    if (r < 0)
+        return r;
+    r = stage(job, err);
+    /* Who cannot be restarted shall not be found out after the files have changed. */
+    if (r == 0)
+        r = pickup_make(job->request, &job->target, &job->journal.changes, &check, err);
+    if (r < 0) {
+        journal_remove(&job->journal, &ignored);
+        return r;
+    }
+    r = commit(job, err);
+    if (r == 0)
+        r = take_effect(job, err);
+    return r < 0 ? fail(job, r, err) : 0;
+}
+
+int patch_plan(const struct patch_request *request, struct json **ret_plan, struct err *err) {
+    _cleanup_(job_free) struct job job = {0};
+    _cleanup_processes_ struct processes processes = {0};
+    int r = open_job(request, &job, err);
+
+    if (r == 0)
+        r = make_plan(&job, err);
+    if (r == 0)
+        *ret_plan = record_plan(request, &job.plan);
+    return r;
+}
+
+int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err) {
+    _cleanup_(job_free) struct job job = {0};
+    _cleanup_free_ char *sentence = NULL;
+    uint64_t start = io_monotonic_ns();
+    struct err own = {0};
+    int r;
+
+    if (!err)
+        err = &own;
+    tell(request, "patch started", PRIORITY_NOTICE, "A patch was started");
+    r = open_job(request, &job, err);
+    if (r == 0)
+        r = apply(&job, err);
+    if (r < 0) {
+        sentence = io_format("The patch of %s failed: %s", request->package, err->text);
+        tell(request, "patch failed", PRIORITY_ERROR, sentence);
+        return r;
+    }
+    json_add(job.phases, "total", json_new_double(ms_since(start)));
+    *ret_result = record_result(request, &job.plan, &job.journal.changes, take_ptr(job.phases),
+                                take_ptr(job.restarted), job.interrupted_ns);
+    sentence = io_format("%s is at %s, %.1f s after the start of the patch", request->package,
+                         request->fixed, ms_since(start) / 1000);
+    tell(request, "patch applied", PRIORITY_NOTICE, sentence);
+    return 0;
+}
+
+int patch_rollback(const struct patch_request *request, struct json **ret_result,
+                   struct err *err) {
+    _cleanup_(job_free) struct job job = {0};
+    _cleanup_json_ struct json *result = json_new(JSON_OBJECT);
+    uint64_t start = io_monotonic_ns();
+    int r = open_job(request, &job, err);
+
+    if (r == 0)
+        r = journal_open_last(&job.journal, err);
+    if (r < 0)
+        return r;
+    json_add(result, "undone", job.journal.about);
+    job.journal.about = NULL;
+    /* From here on an interruption ends in old all the same. */
+    job.journal.about = record_copy(json_get(result, "undone"));
+    r = journal_write(&job.journal, JOURNAL_PICKING_UP, err);
+    if (r == 0)
+        r = undo(&job, err);
+    if (r < 0)
+        return r;
+    json_add(result, "restarted", take_ptr(job.restarted));
+    json_add(result, "ms", json_new_double(ms_since(start)));
+    *ret_result = take_ptr(result);
+    tell(request, "patch rolled back", PRIORITY_NOTICE, "The last patch was taken back");
+    return 0;
+}
+
+int patch_discard(const char *data_dir, const char *id, struct err *err) {
+    _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+    _cleanup_free_ char *dir = io_format("%s/journal/%s", data_dir, id);
+    int r = journal_lock(data_dir, id, &journal, err);
+
+    return r < 0 ? r : io_remove_tree(AT_FDCWD, dir, err);
+}

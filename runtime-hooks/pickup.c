@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime-hooks/pickup.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime-hooks/reexec.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/base/spawn.h"
+
+#define WORKER_GRACE_MS 1000 /* a worker may end its requests; then it is killed */
+#define LOOK_MS 5
+#define SETTLE_MS 100 /* a program that dies at its start has died by then */
+
+static uint64_t deadline_ns(const struct patch_request *request) {
+    return io_monotonic_ns() + (request->deadline_ms ? request->deadline_ms : 30000) * 1000000u;
+}
+
+static struct restart *add(struct pickup_plan *plan, const struct process *process) {
+    struct restart *restart;
+
+    plan->list = realloc(plan->list, (plan->n + 1) * sizeof(*plan->list));
+    if (!plan->list)
+        abort();
+    restart = &plan->list[plan->n++];
+    *restart = (struct restart){.pid = process->pid, .parent = process->parent};
+    memcpy(restart->comm, process->comm, sizeof(restart->comm));
+    return restart;
+}
+
+int pickup_make(const struct patch_request *request, const struct target *target,
+                const struct changes *changes, struct pickup_plan *ret_plan, struct err *err) {
+    _cleanup_processes_ struct processes processes = {0};
+    _cleanup_pickup_ struct pickup_plan plan = {0};
+    int r = 0;
+
+    if (request->pickup != PICKUP_NONE)
+        r = processes_read(target, &processes, err);
+    if (r < 0)
+        return r;
+    processes_mark(&processes, changes);
+    for (size_t i = 0; r == 0 && i < processes.n; i++) {
+        const struct process *process = &processes.list[i];
+        struct restart *restart;
+
+        if (!process->affected)
+            continue;
+        restart = add(&plan, process);
+        ports_add(&plan.ports, process->pid);
+        restart->how = processes_affected_ancestor(&processes, process) ? RESTART_BY_PARENT
+                                                                        : RESTART_IN_PLACE;
+        if (restart->how == RESTART_IN_PLACE && request->pickup == PICKUP_RESTART)
+            r = start_recover(target, process, request->args, request->env, &restart->start, err);
+    }
+    if (r < 0)
+        return r;
+    *ret_plan = plan;
+    plan = (struct pickup_plan){0};
+    return 0;
+}
+
+/* Ends the workers below a process that is stopped, and waits until they are gone or zombies. */
+static void end_workers(const struct target *target, const struct changes *changes, pid_t top) {
+    uint64_t start = io_monotonic_ns();
+    bool more = true, killed = false, asked = false;
+
+    while (more) {
+        _cleanup_processes_ struct processes processes = {0};
+        bool late = io_monotonic_ns() - start > WORKER_GRACE_MS * UINT64_C(1000000);
+
+        more = false;
+        if (processes_read(target, &processes, NULL) < 0)
+            return;
+        processes_mark(&processes, changes);
+        for (size_t i = 0; i < processes.n; i++) {
+            const struct process *process = &processes.list[i], *up = process;
+
+            for (size_t depth = 0; up && up->pid != top && depth < processes.n; depth++)
+                up = processes_find(&processes, up->parent);
+            if (!process->affected || process->pid == top || !up || up->pid != top)
+                continue;
+            more = true;
+            if (!asked || (late && !killed))
+                kill(process->pid, late ? SIGKILL : SIGTERM);
+        }
+        asked = true;
+        killed = killed || late;
+        if (more)
+            poll(NULL, 0, LOOK_MS);
+    }
+}
+
+static int restart_in_place(const struct target *target, const struct changes *changes,
+                            const struct restart *restart, struct err *err) {
+    struct trace trace;
+    int r = reexec_stop(restart->pid, &trace, err);
+
+    if (r < 0)
+        return r;
+    end_workers(target, changes, restart->pid);
+    return reexec_run(&trace, &restart->start, restart->pid == target->init, restart->parent, err);
+}
+
+static int run_inside(const struct target *target, char *const *argv, uint64_t timeout_ms,
+                      struct err *err) {
+    char *env[] = {(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+                   (char[]){"LC_ALL=C"}, (char[]){"HOME=/root"}, NULL};
+    struct inside inside = {.target = target, .scratch = -1};
+    struct spawn spawn = {.argv = argv, .env = env, .timeout_ms = timeout_ms, .max_output = 4096,
+                          .errors_too = true, .setup = inside_enter, .setup_data = &inside};
+
+    return spawn_check(&spawn, NULL, err);
+}
+
+static bool nobody_maps_old(const struct target *target, const struct changes *changes) {
+    _cleanup_processes_ struct processes processes = {0};
+
+    if (processes_read(target, &processes, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < processes.n; i++)
+        if (process_maps_old(processes.list[i].pid, changes))
+            return false;
+    return true;
+}
+
+static bool is_alive(const struct target *target) {
+    struct pollfd poll_fd = {.fd = target->pidfd, .events = POLLIN};
+
+    return poll(&poll_fd, 1, 0) == 0;
+}
+
+static int wait_served(const struct target *target, const struct changes *changes,
+                       const struct pickup_plan *plan, uint64_t end, uint64_t *ret_served,
+                       struct err *err) {
+    bool listening = false;
+
+    for (;;) {
+        if (!is_alive(target))
+            return err_set(err, ESRCH, "the container ended when its processes were restarted");
+        if (!listening && ports_answer(&plan->ports, target->init)) {
+            listening = true;
+            *ret_served = io_monotonic_ns();
+        }
+        if (listening && nobody_maps_old(target, changes))
+            return 0;
+        if (io_monotonic_ns() > end)
+            return err_set(err, ETIMEDOUT, listening ? "a process still uses the old files"
+                                                     : "the service does not listen again");
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
+int pickup_run(const struct patch_request *request, const struct target *target,
+               const struct changes *changes, const struct pickup_plan *plan,
+               uint64_t *ret_interrupted_ns, struct err *err) {
+    uint64_t end = deadline_ns(request), start = io_monotonic_ns(), served = start;
+    int r = 0;
+
+    *ret_interrupted_ns = 0;
+    if (plan->n == 0)
+        return 0;
+    if (request->pickup == PICKUP_RELOAD)
+        r = run_inside(target, request->reload, (end - start) / 1000000u, err);
+    for (size_t i = 0; r == 0 && request->pickup == PICKUP_RESTART && i < plan->n; i++)
+        if (plan->list[i].how == RESTART_IN_PLACE)
+            r = restart_in_place(target, changes, &plan->list[i], err);
+    if (r == 0)
+        r = wait_served(target, changes, plan, end, &served, err);
+    if (r < 0)
+        return r;
+    if (request->pickup == PICKUP_RESTART)
+        *ret_interrupted_ns = served - start;
+    poll(NULL, 0, SETTLE_MS);
+    return is_alive(target) && ports_answer(&plan->ports, target->init)
+               ? 0
+               : err_set(err, ESRCH, "the service ended soon after it was started");
+}
+
+int pickup_health(const struct patch_request *request, const struct target *target,
+                  struct err *err) {
+    uint64_t end = deadline_ns(request);
+    int r;
+
+    if (!request->health)
+        return 0;
+    for (;;) {
+        uint64_t now = io_monotonic_ns();
+
+        r = run_inside(target, request->health, now < end ? (end - now) / 1000000u + 1 : 1, err);
+        if (r == 0 || io_monotonic_ns() > end)
+            return r < 0 ? err_prefix(err, r, "health check") : 0;
+        poll(NULL, 0, 50);
+    }
+}
+
+void pickup_free(struct pickup_plan *plan) {
+    for (size_t i = 0; i < plan->n; i++)
+        start_free(&plan->list[i].start);
+    free(plan->list);
+    ports_free(&plan->ports);
+    *plan = (struct pickup_plan){0};
+}

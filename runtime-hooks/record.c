@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime-hooks/record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/event.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+
+static const char *const pickup_names[] = {"restart", "reload", "none"};
+
+static struct json *strings_to_json(char *const *strings) {
+    struct json *array = json_new(JSON_ARRAY);
+
+    for (; strings && *strings; strings++)
+        json_append(array, json_new_string(*strings));
+    return array;
+}
+
+/* NULL for an empty or absent array. */
+static char **strings_from_json(const struct json *array) {
+    size_t n = 0;
+    char **strings;
+
+    for (const struct json *node = array ? array->first : NULL; node; node = node->next)
+        n += json_string(node) != NULL;
+    if (n == 0)
+        return NULL;
+    strings = io_alloc(n + 1, sizeof(*strings));
+    n = 0;
+    for (const struct json *node = array->first; node; node = node->next)
+        if (json_string(node))
+            strings[n++] = io_strdup(json_string(node));
+    return strings;
+}
+
+static void strings_free(char *const *strings) {
+    for (char *const *p = strings; p && *p; p++)
+        free(*p);
+    free((void *)(uintptr_t)strings);
+}
+
+struct json *record_copy(const struct json *node) {
+    _cleanup_free_ char *text = NULL;
+    struct json *copy = NULL;
+    size_t size;
+
+    text = json_print(node, &size);
+    return json_parse(text, size, JSON_PRESERVE, &copy, NULL) == 0 ? copy : json_new(JSON_NULL);
+}
+
+struct json *record_plan(const struct patch_request *request, const struct plan *plan) {
+    struct json *root = json_new(JSON_OBJECT), *packages = json_new(JSON_ARRAY);
+
+    json_add(root, "cve", json_new_string(request->cve ? request->cve : ""));
+    json_add(root, "manager", json_new_string(request->manager));
+    json_add(root, "package", json_new_string(request->package));
+    json_add(root, "fixed", json_new_string(request->fixed));
+    for (size_t i = 0; i < plan->n; i++) {
+        const struct package_step *step = &plan->steps[i];
+        struct json *object = json_append(packages, json_new(JSON_OBJECT));
+
+        json_add(object, "name", json_new_string(step->name));
+        json_add(object, "arch", json_new_string(step->arch));
+        json_add(object, "from", json_new_string(step->from));
+        json_add(object, "to", json_new_string(step->to));
+        if (*step->place)
+            json_add(object, "place", json_new_string(step->place));
+        json_add(object, "bytes", json_new_u64(step->bytes));
+    }
+    json_add(root, "packages", packages);
+    return root;
+}
+
+void record_request(struct json *about, const struct patch_request *request,
+                    const struct plan *plan) {
+    char now[31];
+
+    event_time(io_realtime_ns(), now);
+    json_set(about, "time", json_new_string(now));
+    json_set(about, "plan", record_plan(request, plan));
+    json_set(about, "pickup", json_new_string(pickup_names[request->pickup]));
+    json_set(about, "reload", strings_to_json(request->reload));
+    json_set(about, "health", strings_to_json(request->health));
+    json_set(about, "args", strings_to_json(request->args));
+    json_set(about, "env", strings_to_json(request->env));
+}
+
+void record_restore_pickup(const struct json *about, struct patch_request *request) {
+    const char *pickup = json_get_string(about, "pickup");
+
+    for (int i = 0; pickup && i < (int)ARRAY_SIZE(pickup_names); i++)
+        if (strcmp(pickup, pickup_names[i]) == 0)
+            request->pickup = (enum pickup)i;
+    request->reload = strings_from_json(json_get_array(about, "reload"));
+    request->health = strings_from_json(json_get_array(about, "health"));
+    request->args = strings_from_json(json_get_array(about, "args"));
+    request->env = strings_from_json(json_get_array(about, "env"));
+}
+
+void record_free_pickup(struct patch_request *request) {
+    strings_free(request->reload);
+    strings_free(request->health);
+    strings_free(request->args);
+    strings_free(request->env);
+}
+
+struct json *record_restarts(const struct pickup_plan *pickup) {
+    struct json *array = json_new(JSON_ARRAY);
+
+    for (size_t i = 0; i < pickup->n; i++) {
+        const struct restart *restart = &pickup->list[i];
+        struct json *object = json_append(array, json_new(JSON_OBJECT));
+
+        json_add(object, "pid", json_new_u64((uint64_t)restart->pid));
+        json_add(object, "comm", json_new_string(restart->comm));
+        json_add(object, "how", json_new_string(restart->how == RESTART_IN_PLACE ? "in place"
+                                                                                  : "by parent"));
+    }
+    return array;
+}
+
+/* The package URL of a step (purl specification): what scanners name it by. */
+static char *purl(const struct patch_request *request, const struct package_step *step) {
+    if (strcmp(request->manager, "apt") == 0)
+        return io_format("pkg:deb/debian/%s@%s?arch=%s", step->name, step->to, step->arch);
+    if (strcmp(request->manager, "npm") == 0)
+        return io_format("pkg:npm/%s@%s", step->name, step->to);
+    return io_format("pkg:generic/%s@%s", step->name, step->to);
+}
+
+/* An OpenVEX 0.2.0 document with one statement: this container's product is fixed. */
+static struct json *vex(const struct patch_request *request, const struct plan *plan) {
+    struct json *root = json_new(JSON_OBJECT), *list = json_new(JSON_ARRAY);
+    struct json *statement = json_append(list, json_new(JSON_OBJECT)), *node, *products;
+    char now[31];
+
+    event_time(io_realtime_ns(), now);
+    json_add(root, "@context", json_new_string("https://openvex.dev/ns/v0.2.0"));
+    node = json_new(JSON_STRING);
+    node->text = io_format("urn:opatch:%s:%s", request->id, request->cve);
+    node->size = strlen(node->text);
+    json_add(root, "@id", node);
+    json_add(root, "author", json_new_string("opatch"));
+    json_add(root, "timestamp", json_new_string(now));
+    json_add(root, "version", json_new_u64(1));
+    node = json_add(statement, "vulnerability", json_new(JSON_OBJECT));
+    json_add(node, "name", json_new_string(request->cve));
+    products = json_add(statement, "products", json_new(JSON_ARRAY));
+    for (size_t i = 0; i < plan->n; i++) {
+        _cleanup_free_ char *id = purl(request, &plan->steps[i]);
+
+        node = json_append(products, json_new(JSON_OBJECT));
+        json_add(node, "@id", json_new_string(id));
+    }
+    json_add(statement, "status", json_new_string("fixed"));
+    json_add(root, "statements", list);
+    return root;
+}
+
+struct json *record_result(const struct patch_request *request, const struct plan *plan,
+                           const struct changes *changes, struct json *phases,
+                           struct json *restarted, uint64_t interrupted_ns) {
+    struct json *root = record_plan(request, plan), *changed = json_new(JSON_OBJECT);
+    uint64_t files, bytes;
+
+    changes_sum(changes, &files, &bytes);
+    json_add(changed, "files", json_new_u64(files));
+    json_add(changed, "bytes", json_new_u64(bytes));
+    json_add(root, "changed", changed);
+    json_add(root, "phases_ms", phases);
+    json_add(root, "restarted", restarted);
+    json_add(root, "interrupted_ms",
+             json_new_double((double)(interrupted_ns / 10000u) / 100.0));
+    if (request->cve)
+        json_add(root, "vex", vex(request, plan));
+    return root;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is written down about a patch: the journal's "about", the result, the OpenVEX statement. */
+#pragma once
+
+#include <stdint.h>
+
+#include "runtime-hooks/change.h"
+#include "runtime-hooks/patch.h"
+#include "runtime-hooks/pickup.h"
+#include "runtime-hooks/plan.h"
+
+struct json;
+
+/* {"cve","manager","package","fixed","packages":[...]} */
+struct json *record_plan(const struct patch_request *request, const struct plan *plan);
+
+/* Fills about with the plan, how it is picked up, and how init was started. */
+void record_request(struct json *about, const struct patch_request *request,
+                    const struct plan *plan);
+
+/* Sets pickup, reload, health and package of the request from an entry's about, and args and env
+ * where the request has none; to be freed by record_free_pickup. */
+void record_restore_pickup(const struct json *about, struct patch_request *request);
+void record_free_pickup(struct patch_request *request);
+
+/* [{"pid","comm","how"}] */
+struct json *record_restarts(const struct pickup_plan *pickup);
+
+/* The result of patch_apply; takes phases and restarted over. */
+struct json *record_result(const struct patch_request *request, const struct plan *plan,
+                           const struct changes *changes, struct json *phases,
+                           struct json *restarted, uint64_t interrupted_ns);
+
+struct json *record_copy(const struct json *node);

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opatch-patch: `opatch patch`, `opatch rollback`. From a container's id and a CVE to a request. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime-hooks/patch.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/config.h"
+#include "shim/base/event.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+#include "shim/base/state.h"
+
+struct options {
+    bool plan, json;
+    const char *manager, *package, *fixed;
+    pid_t pid; /* instead of a watched container's */
+};
+
+struct command {
+    struct options options;
+    struct config config;
+    struct state state;
+    int events;
+};
+
+static void notify(struct event *event, void *data) {
+    struct command *command = data;
+
+    event->profile = command->state.profile;
+    if (command->events >= 0)
+        event_write(command->events, event);
+}
+
+static void print(const struct command *command, const struct json *result) {
+    _cleanup_free_ char *text = NULL;
+    const struct json *packages = json_get_array(result, "packages");
+
+    if (command->options.json) {
+        text = json_print(result, NULL);
+        printf("%s\n", text);
+        return;
+    }
+    for (const struct json *p = packages ? packages->first : NULL; p; p = p->next)
+        printf("%s %s -> %s\n", json_get_string(p, "name"), json_get_string(p, "from"),
+               json_get_string(p, "to"));
+}
+
+static int find_container(struct command *command, const char *id, struct err *err) {
+    if (command->options.pid > 0) {
+        command->state.id = io_strdup(id);
+        command->state.init_pid = command->options.pid;
+        return 0;
+    }
+    return state_find(command->config.state_dir, id, &command->state, NULL, err);
+}
+
+static int run(struct command *command, const char *verb, char *const *words, struct err *err) {
+    _cleanup_json_ struct json *result = NULL;
+    struct patch_request request = {.cve = words[0] ? words[1] : NULL,
+                                    .manager = command->options.manager,
+                                    .package = command->options.package,
+                                    .fixed = command->options.fixed,
+                                    .notify = notify, .notify_data = command};
+    int r;
+
+    if (!words[0])
+        return err_set(err, EINVAL, "no container was named");
+    r = config_load(&command->config, err);
+    if (r == 0)
+        r = find_container(command, words[0], err);
+    if (r < 0)
+        return r;
+    request.id = command->state.id;
+    request.init_pid = command->state.init_pid;
+    request.data_dir = command->config.data_dir;
+    request.package_dirs = (const char *const *)command->config.package_dirs;
+    command->events = event_open(command->config.data_dir);
+    if (strcmp(verb, "rollback") == 0)
+        r = patch_rollback(&request, &result, err);
+    else if (command->options.plan)
+        r = patch_plan(&request, &result, err);
+    else
+        r = patch_apply(&request, &result, err);
+    if (r == 0)
+        print(command, result);
+    return r;
+}
+
+static int parse(int argc, char **argv, struct options *options) {
+    static const struct option longs[] = {
+        {"plan", no_argument, NULL, 'n'},          {"json", no_argument, NULL, 'j'},
+        {"manager", required_argument, NULL, 'm'}, {"package", required_argument, NULL, 'p'},
+        {"fixed", required_argument, NULL, 'f'},   {"pid", required_argument, NULL, 'P'},
+        {0}};
+    uint64_t pid;
+    int c;
+
+    options->manager = "apt";
+    while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        if (c == 'n')
+            options->plan = true;
+        else if (c == 'j')
+            options->json = true;
+        else if (c == 'm')
+            options->manager = optarg;
+        else if (c == 'p')
+            options->package = optarg;
+        else if (c == 'f')
+            options->fixed = optarg;
+        else if (c == 'P' && io_parse_u64(optarg, INT32_MAX, &pid) == 0)
+            options->pid = (pid_t)pid;
+        else
+            return -EINVAL;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    struct command command = {.events = -1};
+    struct err err = {0};
+    int r;
+
+    if (argc < 2 || parse(argc - 1, argv + 1, &command.options) < 0) {
+        fprintf(stderr, "usage: opatch patch [--plan] [--json] ID CVE\n"
+                        "       opatch patch [--plan] [--json] --package P --fixed V ID\n"
+                        "       opatch rollback [--json] ID\n");
+        return 2;
+    }
+    r = run(&command, argv[1], argv + 1 + optind, &err);
+    if (r < 0)
+        fprintf(stderr, "opatch: %s\n", err.text);
+    if (command.events >= 0)
+        close(command.events);
+    config_free(&command.config);
+    state_free(&command.state);
+    return r < 0 ? 1 : 0;
+}
