@@ -161,33 +161,48 @@ static double judge_counts(struct detector *d, bool channels, uint8_t phases) {
     return tail_value(&m->fused[group], exp(fused / MODEL_FUSED_SCALE));
 }
 
+/* Several new things in one window support each other: their positive values add up. */
 static double judge_evidence(struct detector *d, const struct evidence *evidence, size_t n,
                              uint8_t phases) {
-    double most = TAIL_NEVER;
+    double sum = 0;
 
     memset(d->unseen, 0, sizeof(d->unseen));
     evidence_count(&d->model->evidence, evidence, n, phases, d->unseen);
     for (size_t f = 0; f < EVIDENCE_FEATURES; f++) {
-        double value = model_unseen_value(&d->model->unseen[f], (double)d->unseen[f]);
+        double value = model_unseen_value(d->model, (enum evidence_feature)f, (double)d->unseen[f]);
 
         d->values[SOURCE_EVIDENCE + f] = value;
-        most = fmax(most, value);
+        sum += fmax(value, 0);
     }
-    return most;
+    return sum;
 }
 
-/* Keeps the list sorted by weight, the heaviest first; the lightest falls off. */
+/* Takes the entry of this name off the list; returns its weight. */
+static double take(struct verdict *verdict, const char *name) {
+    for (size_t i = 0; i < verdict->n; i++) {
+        double weight = verdict->top[i].weight;
+
+        if (strncmp(verdict->top[i].name, name, FEATURE_NAME_MAX - 1) != 0)
+            continue;
+        verdict->n--;
+        memmove(&verdict->top[i], &verdict->top[i + 1], (verdict->n - i) * sizeof(verdict->top[0]));
+        return weight;
+    }
+    return 0;
+}
+
+/* Keeps the list sorted by weight, the heaviest first; the lightest falls off. Weights of the same
+ * name add up. */
 static void put(struct verdict *verdict, const char *name, double observed, double expected,
                 double weight) {
-    size_t at = verdict->n;
+    size_t at;
 
     if (!(weight > 0))
         return;
-    while (at > 0 && verdict->top[at - 1].weight < weight) {
+    weight += take(verdict, name);
+    for (at = verdict->n; at > 0 && verdict->top[at - 1].weight < weight; at--)
         if (at < VERDICT_TOP)
             verdict->top[at] = verdict->top[at - 1];
-        at--;
-    }
     if (at == VERDICT_TOP)
         return;
     memset(&verdict->top[at], 0, sizeof(verdict->top[at]));
@@ -253,18 +268,17 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     const struct model *m = d->model;
     const uint8_t phases = EVIDENCE_STEADY | (context->startup ? EVIDENCE_STARTUP : 0);
     const double limit = -log(m->rate * m->rows);
-    const bool busy = remember(d, counts);
-    double value;
+    double value = TAIL_NEVER, unseen;
 
     for (size_t i = 0; i < SOURCES; i++)
         d->values[i] = TAIL_NEVER;
-    value = judge_evidence(d, evidence, n_evidence, phases);
-    if (busy) {
-        value = fmax(value, judge_counts(d, !context->startup, phases));
-    } else if (!context->startup) {
-        d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence);
-        value = fmax(value, d->values[SOURCE_SILENCE]);
-    }
+    if (remember(d, counts))
+        value = judge_counts(d, !context->startup, phases);
+    else if (!context->startup)
+        value = d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence);
+    unseen = judge_evidence(d, evidence, n_evidence, phases);
+    if (unseen > 0)
+        value = fmax(value, 0) + unseen;
     ret_verdict->n = 0;
     ret_verdict->alarm = value > limit;
     ret_verdict->abnormal = value > limit - log(ATTENTION);

@@ -7,9 +7,15 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
-/* A thing that no held-out window ever showed is expected once in so many training lengths: how
- * rare is rare cannot be learnt from one application's few minutes, this is the assumption made. */
-#define UNSEEN_PRIOR 0.001
+/* How often in a training length something new of a feature is expected although no held-out window
+ * ever showed any. One application's few minutes cannot teach that; these are assumptions, ordered
+ * by how seldom software does such a thing for the first time. */
+static const double unseen_prior[EVIDENCE_FEATURES] = {
+    [EVIDENCE_EXEC_UNSEEN] = 0.001,    [EVIDENCE_EXEC_CALLER] = 0.03,
+    [EVIDENCE_OPEN_UNSEEN] = 0.3,      [EVIDENCE_OPEN_SENSITIVE] = 0.1,
+    [EVIDENCE_WRITE_UNSEEN] = 0.1,     [EVIDENCE_WRITE_SENSITIVE] = 0.03,
+    [EVIDENCE_CONNECT_UNSEEN] = 0.003, [EVIDENCE_CONNECT_ADDRESS] = 0.1,
+};
 /* Scale of ln(count) above the most that was seen. */
 #define EXCESS_SCALE 0.3
 
@@ -35,10 +41,12 @@ double model_novelty_of(double count) {
     return count > 0 ? 1 + log1p(count) : 0;
 }
 
-double model_unseen_value(const struct model_unseen *unseen, double c) {
+double model_unseen_value(const struct model *model, enum evidence_feature feature, double c) {
+    const struct model_unseen *unseen = &model->unseen[feature];
+
     if (c <= 0)
         return TAIL_NEVER;
-    return -log(unseen->episodes + UNSEEN_PRIOR) +
+    return -log(unseen->episodes + unseen_prior[feature]) +
            fmax(log(c / fmax(unseen->most, 1)), 0) / EXCESS_SCALE;
 }
 

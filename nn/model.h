@@ -14,7 +14,7 @@
 
 #define MODEL_MAX_SIZE (4u << 20) /* bytes of a file that is read at all */
 #define MODEL_MIN_ROWS 100        /* fewest steady rows that can be learnt from */
-#define MODEL_DEFAULT_RATE 0.0005 /* false alarms per window, see train_options */
+#define MODEL_DEFAULT_RATE 0.0002 /* false alarms per window, see train_options */
 
 struct model;
 

@@ -258,7 +258,7 @@ static void learn_group(const struct lesson *lesson, enum model_group group, con
     _cleanup_free_ float *scores = io_alloc(lesson->n * ARRAY_SIZE(forms), sizeof(*scores));
     _cleanup_free_ float *fused = io_alloc(lesson->n, sizeof(*fused));
 
-    for (size_t f = 0; f < ARRAY_SIZE(forms); f++) {
+    for (size_t f = 0; f < ARRAY_SIZE(forms) && m->groups[group].n > 0; f++) {
         struct model_channel *channel = &m->channels[m->n_channels];
         struct channel_form form = forms[f];
         size_t at = (m->n_channels - first) * lesson->n;
@@ -296,8 +296,7 @@ static void learn(const struct lesson *lesson) {
     learn_silence(lesson);
     learn_evidence(lesson);
     for (size_t g = 0; g < GROUPS; g++)
-        if (m->groups[g].n > 0)
-            learn_group(lesson, (enum model_group)g, novelty);
+        learn_group(lesson, (enum model_group)g, novelty);
 }
 
 int model_train(const struct windows *runs, size_t n_runs, const struct train_options *options,

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "nn/detector.h"
+#include "nn/model.h"
+#include "synthetic.h"
+
+#define ROWS 1200
+
+static const struct train_options options = {.seed = 1, .false_alarm_rate = 0.0002};
+
+static struct model *trained(const struct windows *train, const struct train_options *how) {
+    struct model *model = NULL;
+    struct err err = {0};
+
+    assert_int_equal(model_train(train, 1, how, &model, &err), 0);
+    return model;
+}
+
+static struct detector *detector_of(const struct model *model, const struct windows *w) {
+    return detector_new(model, (const char(*)[WINDOWS_NAME_MAX])w->names, w->columns);
+}
+
+/* Steps through all rows; returns the number of alarms in [first, first + count). */
+static size_t alarms_in(const struct model *model, const struct windows *w, size_t first,
+                        size_t count) {
+    _cleanup_detector_ struct detector *d = detector_of(model, w);
+    const struct step_context context = {0};
+    size_t alarms = 0, e = 0;
+
+    for (size_t r = 0; r < w->rows; r++) {
+        size_t from = e;
+        struct verdict verdict;
+
+        while (e < w->evidences && w->evidence[e].row <= r)
+            e++;
+        detector_step(d, windows_row(w, r), w->evidence + from, e - from, &context, &verdict);
+        alarms += verdict.alarm && r >= first && r - first < count;
+    }
+    return alarms;
+}
+
+static struct verdict verdict_of(const struct model *model, const struct windows *w, size_t row,
+                                 bool startup) {
+    _cleanup_detector_ struct detector *d = detector_of(model, w);
+    const struct step_context context = {.startup = startup};
+    struct verdict verdict = {0};
+
+    for (size_t r = 0; r <= row; r++) {
+        size_t from = 0, to;
+
+        while (from < w->evidences && w->evidence[from].row < r)
+            from++;
+        for (to = from; to < w->evidences && w->evidence[to].row == r;)
+            to++;
+        detector_step(d, windows_row(w, r), w->evidence + from, to - from, &context, &verdict);
+    }
+    return verdict;
+}
+
+static void tells_an_attack_from_normal_load(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
+    _cleanup_model_ struct model *model = trained(&train, &options);
+    struct verdict verdict;
+
+    (void)state;
+    assert_true(alarms_in(model, &test, 0, ROWS) <= 2); /* 0.24 expected */
+    synthetic_attack(&test, 700, 5);
+    assert_true(alarms_in(model, &test, 700, 5) >= 4);
+    verdict = verdict_of(model, &test, 702, false);
+    assert_true(verdict.alarm && verdict.abnormal);
+    assert_true(verdict.p_value > 0 && verdict.p_value <= options.false_alarm_rate);
+    assert_true(verdict.n >= 2);
+    assert_true(strcmp(verdict.top[0].name, "open.r") == 0 ||
+                strcmp(verdict.top[0].name, "mmap") == 0 ||
+                strcmp(verdict.top[0].name, "close") == 0);
+    for (size_t i = 0; i < verdict.n; i++) {
+        assert_true(verdict.top[i].weight > 0 && verdict.top[i].weight <= 1);
+        assert_true(i == 0 || verdict.top[i].weight <= verdict.top[i - 1].weight);
+    }
+}
+
+static void names_a_call_never_seen(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = trained(&train, &options);
+    struct verdict verdict;
+
+    (void)state;
+    test.counts[50 * test.columns + 9] = 3; /* ptrace */
+    verdict = verdict_of(model, &test, 50, false);
+    assert_true(verdict.alarm);
+    assert_string_equal(verdict.top[0].name, "ptrace");
+    assert_true(verdict.top[0].observed == 3 && verdict.top[0].expected == 0);
+    test.counts[50 * test.columns + 9] = 30;
+    assert_true(verdict_of(model, &test, 50, true).alarm); /* not even at the start */
+    strcpy(test.names[9], "bpf");                          /* nor by a name it does not know */
+    assert_string_equal(verdict_of(model, &test, 50, false).top[0].name, "bpf");
+}
+
+static void startup_may_do_what_startups_did(void **state) {
+    const struct train_options how = {.seed = 1, .false_alarm_rate = 0.0002, .startup_rows = 100};
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+
+    (void)state;
+    train.counts[20 * train.columns + 8] = 5;
+    synthetic_evidence(&train, 20, EVIDENCE_EXEC, "sh", "/usr/bin/setup");
+    test.counts[50 * test.columns + 8] = 5;
+    synthetic_evidence(&test, 50, EVIDENCE_EXEC, "sh", "/usr/bin/setup");
+    model = trained(&train, &how);
+    assert_false(verdict_of(model, &test, 50, true).alarm);
+    assert_true(verdict_of(model, &test, 50, false).alarm);
+    strcpy(test.evidence[0].what, "/usr/bin/curl");
+    assert_true(verdict_of(model, &test, 50, true).alarm);
+}
+
+static void silence_alarms_only_when_it_is_new(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
+    _cleanup_model_ struct model *model = trained(&train, &options);
+    struct verdict verdict;
+
+    (void)state;
+    memset(test.counts + 300 * test.columns, 0, 100 * test.columns * sizeof(float));
+    assert_false(verdict_of(model, &test, 300, false).alarm);
+    verdict = verdict_of(model, &test, 399, false);
+    assert_true(verdict.alarm);
+    assert_string_equal(verdict.top[0].name, "silence");
+    memset(train.counts + 300 * train.columns, 0, 200 * train.columns * sizeof(float));
+    model_free(model);
+    model = trained(&train, &options);
+    assert_false(verdict_of(model, &test, 399, false).alarm);
+}
+
+static void unseen_evidence_alarms_unless_it_is_usual_to_see_new(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+    struct verdict verdict;
+
+    (void)state;
+    for (uint32_t r = 0; r < ROWS; r += 40) {
+        char path[64];
+
+        snprintf(path, sizeof(path), "/srv/data/%c%c/file", 'a' + r / 40 % 26, 'a' + r / 40 / 26);
+        synthetic_evidence(&train, r, EVIDENCE_EXEC, "server", "/usr/bin/convert");
+        synthetic_evidence(&train, r, EVIDENCE_OPEN, "server", path);
+    }
+    model = trained(&train, &options);
+    synthetic_evidence(&test, 50, EVIDENCE_OPEN, "server", "/srv/data/zz/file");
+    assert_false(verdict_of(model, &test, 50, false).alarm); /* new directories are usual here */
+    synthetic_evidence(&test, 50, EVIDENCE_EXEC, "server", "/usr/bin/convert");
+    assert_false(verdict_of(model, &test, 50, false).alarm);
+    synthetic_evidence(&test, 50, EVIDENCE_EXEC, "convert", "/bin/sh");
+    verdict = verdict_of(model, &test, 50, false);
+    assert_true(verdict.alarm);
+    assert_true(strncmp(verdict.top[0].name, "exec.", 5) == 0);
+}
+
+static void unknown_counts_are_not_zero(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS * 4, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
+    _cleanup_model_ struct model *model = NULL;
+
+    (void)state;
+    for (size_t r = 0; r < train.rows; r++)
+        if (r % 10 != 0)
+            for (size_t i = 1; i < 3; i++)
+                train.counts[r * train.columns + i] = NAN; /* read and write: one in ten */
+    model = trained(&train, &options);
+    assert_true(alarms_in(model, &test, 0, ROWS) <= 4); /* counters always on */
+    for (size_t r = 0; r < test.rows; r++)
+        test.counts[r * test.columns + 1] = test.counts[r * test.columns + 2] = NAN;
+    assert_true(alarms_in(model, &test, 0, ROWS) <= 2); /* always off */
+    synthetic_attack(&test, 700, 5);
+    assert_true(alarms_in(model, &test, 700, 5) >= 4);
+}
+
+static void refuses_too_little(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(MODEL_MIN_ROWS - 1, 1);
+    struct model *model = NULL;
+    struct err err = {0};
+
+    (void)state;
+    assert_true(model_train(&train, 1, &options, &model, &err) < 0);
+    assert_non_null(strstr(err.text, "too few to learn from"));
+    assert_null(model);
+}
+
+/* Runs of different columns in different order make one model. */
+static void merges_runs_by_name(void **state) {
+    struct windows runs[2] = {synthetic_windows(ROWS, 1), synthetic_windows(ROWS, 3)};
+    _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
+    _cleanup_model_ struct model *model = NULL;
+    struct err err = {0};
+
+    (void)state;
+    for (size_t r = 0; r < runs[1].rows; r++) {
+        float *row = runs[1].counts + r * runs[1].columns, first = row[0];
+
+        row[0] = row[6];
+        row[6] = first;
+    }
+    strcpy(runs[1].names[0], synthetic_names[6]);
+    strcpy(runs[1].names[6], synthetic_names[0]);
+    assert_int_equal(model_train(runs, 2, &options, &model, &err), 0);
+    assert_true(alarms_in(model, &test, 0, ROWS) <= 2);
+    windows_free(&runs[0]);
+    windows_free(&runs[1]);
+}
+
+static void deviation_lists_what_differs(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
+    _cleanup_model_ struct model *model = trained(&train, &options);
+    struct feature_weight list[3];
+    size_t n;
+
+    (void)state;
+    for (size_t r = 700; r < 710; r++)
+        test.counts[r * test.columns + 9] = 20;
+    synthetic_evidence(&test, 702, EVIDENCE_CONNECT, "sh", "inet:10.1.2.3:4444");
+    model_deviation(model, &test, 700, 10, list, 3, &n);
+    assert_int_equal(n, 3);
+    assert_string_equal(list[0].name, "ptrace");
+    assert_true(fabsf(list[0].value - log1pf(20)) < 1e-4f);
+    assert_true(fabsf(list[1].value) >= fabsf(list[2].value));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_an_attack_from_normal_load),
+        cmocka_unit_test(names_a_call_never_seen),
+        cmocka_unit_test(startup_may_do_what_startups_did),
+        cmocka_unit_test(silence_alarms_only_when_it_is_new),
+        cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
+        cmocka_unit_test(unknown_counts_are_not_zero),
+        cmocka_unit_test(refuses_too_little),
+        cmocka_unit_test(merges_runs_by_name),
+        cmocka_unit_test(deviation_lists_what_differs),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
