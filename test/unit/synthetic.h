@@ -3,6 +3,7 @@
  * comes and goes; once in a while a window without any. */
 #pragma once
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "nn/random.h"
