@@ -80,6 +80,7 @@ static int read_recording(struct recording *recording, const struct model *model
     recording->deviation = io_alloc(MOST_FEATURES, sizeof(*recording->deviation));
     match_presence(windows, recording->from, run->rows, recording->presence, MOST_FEATURES,
                    &run->n_presence);
+    match_mark_unmeasured(windows, recording->presence, MOST_FEATURES, &run->n_presence);
     if (model)
         model_deviation(model, windows, recording->from, run->rows, recording->deviation,
                         MOST_FEATURES, &run->n_deviation);

@@ -10,7 +10,7 @@
 #include "shim/monitor.h"
 #include "shim/proto.h"
 
-#define MAX_FEATURES 128
+#define MAX_FEATURES (FEATURES_MAX + 16) /* the table's, and the detector's of evidence */
 
 /* Where the alarm's windows start in recent, and how many there are. */
 static size_t alarm_rows(const struct monitor *m, size_t *ret_first) {
@@ -152,6 +152,8 @@ void monitor_try_naming(struct monitor *m) {
         return;
     count = alarm_rows(m, &first);
     match_presence(&m->recent, first, count, presence, MAX_FEATURES, &observation.n_presence);
+    match_mark_unmeasured(&m->recent, presence, MAX_FEATURES, &observation.n_presence);
+    observation.blind[EVIDENCE_OPEN] = windows_column(&m->recent, "openat") < 0;
     model_deviation(m->model, &m->recent, first, count, deviation, MAX_FEATURES,
                     &observation.n_deviation);
     while (evidence < m->recent.evidences && m->recent.evidence[evidence].row < first)

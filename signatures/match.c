@@ -93,23 +93,28 @@ static bool pattern_seen(const struct signature_pattern *pattern,
     return false;
 }
 
-static size_t patterns_seen(const struct signature *signature,
-                            const struct observation *observation) {
-    size_t seen = 0;
+/* Share of the patterns that were seen, of those that could be; NaN when none could. */
+static double evidence_share(const struct signature *signature,
+                             const struct observation *observation) {
+    size_t seen = 0, visible = 0;
 
-    for (size_t i = 0; i < signature->n_patterns; i++)
-        seen += pattern_seen(&signature->patterns[i], observation);
-    return seen;
+    if (!observation->evidence_captured)
+        return NAN;
+    for (size_t i = 0; i < signature->n_patterns; i++) {
+        bool here = pattern_seen(&signature->patterns[i], observation);
+
+        seen += here;
+        visible += here || !observation->blind[signature->patterns[i].kind];
+    }
+    return visible ? (double)seen / (double)visible : NAN;
 }
 
 static struct match_candidate score(const struct scoring *s, const struct signature *signature) {
-    struct match_candidate c = {.signature = signature, .evidence = NAN};
+    struct match_candidate c = {.signature = signature};
 
     c.presence = similarity_presence(signature, s->presence, s->n_presence, &s->scale);
     c.deviation = similarity_deviation(signature, s->deviation, s->n_deviation);
-    if (s->observation->evidence_captured && signature->n_patterns)
-        c.evidence =
-            (double)patterns_seen(signature, s->observation) / (double)signature->n_patterns;
+    c.evidence = evidence_share(signature, s->observation);
     c.package = match_package_state(signature, s->observation->facts, &c.version);
 
     if (!isnan(c.presence))
@@ -169,7 +174,6 @@ static void say(char *text, size_t size, const char *fmt, ...) {
 }
 
 static void say_witnesses(char *text, size_t size, const struct match_candidate *c) {
-    const struct signature *s = c->signature;
     const char *comma = "";
 
     if (!isnan(c->presence)) {
@@ -181,8 +185,7 @@ static void say_witnesses(char *text, size_t size, const struct match_candidate 
         comma = ", ";
     }
     if (!isnan(c->evidence)) {
-        say(text, size, "%s%.0f of %zu evidence patterns seen", comma,
-            c->evidence * (double)s->n_patterns, s->n_patterns);
+        say(text, size, "%s%.0f%% of its evidence seen", comma, c->evidence * 100);
         comma = ", ";
     }
     if (c->package == PACKAGE_VULNERABLE)

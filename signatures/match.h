@@ -21,7 +21,8 @@ struct observation {
     size_t n_deviation;
     const struct evidence *evidence; /* seen in these windows; usual things in it do no harm */
     size_t n_evidence;
-    bool evidence_captured; /* false: an empty list says nothing about what happened */
+    bool evidence_captured;     /* false: an empty list says nothing about what happened */
+    bool blind[EVIDENCE_KINDS]; /* kinds that the capture may have missed: only seen ones testify */
     const struct package_facts *facts;
 };
 
@@ -65,6 +66,11 @@ void match_presence(const struct windows *windows, size_t first, size_t count,
 /* The state of a signature's packages by the facts; facts NULL is PACKAGE_UNKNOWN. */
 enum match_package match_package_state(const struct signature *signature,
                                        const struct package_facts *facts, const char **ret_version);
+
+/* Adds NaN for every row of the feature table (shim/base/features.h) that windows has no column
+ * for: live capture leaves calls out, and these must not be taken for calls that did not happen. */
+void match_mark_unmeasured(const struct windows *windows, struct feature_weight *presence,
+                           size_t max, size_t *inout_n);
 
 /* Mean count a window of every column over the rows in which it was measured; columns that are 0 or
  * were never measured are left out. */

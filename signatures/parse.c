@@ -14,8 +14,8 @@
 #define FORMAT_TEXT_MAX 1024 /* bytes of any one string */
 
 static const char *const keys_of_file[] = {
-    SIGNATURE_MARK, "id",   "aliases", "application", "affected", "patch", "closes_with",
-    "provenance",   "runs", "rows",    "features",    "evidence", NULL};
+    SIGNATURE_MARK, "id",   "aliases", "application", "affected",   "patch",    "closes_with",
+    "provenance",   "runs", "rows",    "features",    "unmeasured", "evidence", NULL};
 static const char *const keys_of_affected[] = {"purl", "introduced", "fixed", NULL};
 static const char *const keys_of_patch[] = {"manager", "package", "fixed", "pickup",
                                             "reload",  "health",  NULL};
@@ -97,21 +97,25 @@ static int read_float(const struct json *node, const char *key, double low, doub
     return 0;
 }
 
+static int read_name(const struct json *node, struct signature_feature *ret_feature,
+                     struct err *err) {
+    const char *name = json_string(node);
+
+    if (!name || !*name || strlen(name) >= FEATURE_NAME_MAX)
+        return err_set(err, EINVAL, "a feature's name is not a string of 1 to %d bytes",
+                       FEATURE_NAME_MAX - 1);
+    memcpy(ret_feature->name, name, strlen(name) + 1);
+    return 0;
+}
+
 static int read_feature(const struct json *node, struct signature_feature *ret_feature,
                         struct err *err) {
     const struct json *presence = json_get(node, "presence"), *weight = json_get(node, "weight");
-    const char *name = json_get_string(node, "name");
     int r = json_check_keys(node, keys_of_feature, err);
 
-    if (r < 0)
-        return r;
-    if (!name || !*name || strlen(name) >= FEATURE_NAME_MAX)
-        return err_set(err, EINVAL, "\"name\" is not a string of 1 to %d bytes",
-                       FEATURE_NAME_MAX - 1);
-    memcpy(ret_feature->name, name, strlen(name) + 1);
-    if (presence && presence->type == JSON_NULL)
-        ret_feature->presence = NAN;
-    else if (presence)
+    if (r == 0)
+        r = read_name(json_get(node, "name"), ret_feature, err);
+    if (r == 0 && presence)
         r = read_float(presence, "presence", 0, 1, &ret_feature->presence, err);
     if (r == 0 && weight)
         r = read_float(weight, "weight", -1e6, 1e6, &ret_feature->weight, err);
@@ -124,25 +128,43 @@ static int compare_features(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
-static int read_features(const struct json *root, struct signature *signature, struct err *err) {
-    const struct json *array;
-    size_t n, i = 0;
-    int r = read_array(root, "features", &array, &n, err);
+static int sort_features(struct signature *signature, struct err *err) {
+    struct signature_feature *list = signature->features;
 
-    if (r < 0 || n == 0)
-        return r;
-    signature->features = io_alloc(n, sizeof(*signature->features));
-    for (const struct json *item = array->first; item; item = item->next, i++) {
-        r = read_feature(item, &signature->features[i], err);
-        if (r < 0)
-            return err_prefix(err, r, "features[%zu]", i);
-    }
-    signature->n_features = n;
-    qsort(signature->features, n, sizeof(*signature->features), compare_features);
-    for (i = 1; i < n; i++)
-        if (compare_features(&signature->features[i - 1], &signature->features[i]) == 0)
-            return err_set(err, EINVAL, "feature \"%s\" is repeated", signature->features[i].name);
+    if (signature->n_features == 0)
+        return 0;
+    qsort(list, signature->n_features, sizeof(*list), compare_features);
+    for (size_t i = 1; i < signature->n_features; i++)
+        if (compare_features(&list[i - 1], &list[i]) == 0)
+            return err_set(err, EINVAL, "feature \"%s\" is repeated", list[i].name);
     return 0;
+}
+
+static int read_features(const struct json *root, struct signature *signature, struct err *err) {
+    const struct json *features, *unmeasured;
+    size_t n, n_unmeasured;
+    int r = read_array(root, "features", &features, &n, err);
+
+    if (r == 0)
+        r = read_array(root, "unmeasured", &unmeasured, &n_unmeasured, err);
+    if (r < 0)
+        return r;
+    signature->features = io_alloc(n + n_unmeasured, sizeof(*signature->features));
+    for (const struct json *item = n ? features->first : NULL; item; item = item->next) {
+        r = read_feature(item, &signature->features[signature->n_features++], err);
+        if (r < 0)
+            return err_prefix(err, r, "features[%zu]", signature->n_features - 1);
+    }
+    for (const struct json *item = n_unmeasured ? unmeasured->first : NULL; item;
+         item = item->next) {
+        struct signature_feature *feature = &signature->features[signature->n_features++];
+
+        r = read_name(item, feature, err);
+        if (r < 0)
+            return err_prefix(err, r, "unmeasured");
+        feature->presence = NAN;
+    }
+    return sort_features(signature, err);
 }
 
 static int read_pattern(const struct json *node, struct signature_pattern *ret_pattern,
@@ -291,6 +313,13 @@ static int read_header(const struct json *root, struct signature *signature, str
     return r < 0 ? r : read_count(root, "rows", &signature->rows, err);
 }
 
+static bool has_measured(const struct signature *signature) {
+    for (size_t i = 0; i < signature->n_features; i++)
+        if (!isnan(signature->features[i].presence))
+            return true;
+    return false;
+}
+
 static int read_root(const struct json *root, enum signature_completeness completeness,
                      struct signature *signature, struct err *err) {
     int r = read_header(root, signature, err);
@@ -309,7 +338,7 @@ static int read_root(const struct json *root, enum signature_completeness comple
         return r;
     if (completeness == SIGNATURE_META && (signature->n_features || signature->n_patterns))
         return err_set(err, EINVAL, "\"features\" and \"evidence\" are made, not given");
-    if (completeness == SIGNATURE_WHOLE && !signature->n_features && !signature->n_patterns)
+    if (completeness == SIGNATURE_WHOLE && !has_measured(signature) && !signature->n_patterns)
         return err_set(err, EINVAL, "neither \"features\" nor \"evidence\" to match by");
     return 0;
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What match.h offers beside the matcher: the presence vector, and the paper's rule. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/base/features.h"
 #include "signatures/match.h"
 
 static float column_presence(const struct windows *windows, size_t column, size_t first,
@@ -32,6 +34,16 @@ void match_presence(const struct windows *windows, size_t first, size_t count,
         ret_presence[n++].value = value;
     }
     *ret_n = n;
+}
+
+void match_mark_unmeasured(const struct windows *windows, struct feature_weight *presence,
+                           size_t max, size_t *inout_n) {
+    for (unsigned i = 0; i < features_count && *inout_n < max; i++) {
+        if (windows_column(windows, features[i].name) >= 0)
+            continue;
+        snprintf(presence[*inout_n].name, sizeof(presence->name), "%s", features[i].name);
+        presence[(*inout_n)++].value = NAN;
+    }
 }
 
 void match_rates(const struct windows *windows, size_t first, size_t count,

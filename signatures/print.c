@@ -59,20 +59,28 @@ static double rounded(float value) {
 }
 
 static void add_features(struct json *root, const struct signature *signature) {
-    struct json *array;
+    _cleanup_strings_ char **unmeasured = NULL;
+    struct json *array = json_new(JSON_ARRAY);
 
-    if (signature->n_features == 0)
-        return;
-    array = json_add(root, "features", json_new(JSON_ARRAY));
     for (size_t i = 0; i < signature->n_features; i++) {
         const struct signature_feature *feature = &signature->features[i];
-        struct json *object = json_append(array, json_new(JSON_OBJECT));
+        struct json *object;
 
+        if (isnan(feature->presence)) {
+            strings_add(&unmeasured, feature->name);
+            continue;
+        }
+        object = json_append(array, json_new(JSON_OBJECT));
         add_text(object, "name", feature->name);
-        json_add(object, "presence", json_new_double(rounded(feature->presence))); /* NaN: null */
+        json_add(object, "presence", json_new_double(rounded(feature->presence)));
         if (rounded(feature->weight) != 0)
             json_add(object, "weight", json_new_double(rounded(feature->weight)));
     }
+    if (array->first)
+        json_add(root, "features", array);
+    else
+        json_free(array);
+    add_strings(root, "unmeasured", unmeasured);
 }
 
 static void add_patterns(struct json *root, const struct signature *signature) {

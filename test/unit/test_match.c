@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "shim/base/cleanup.h"
+#include "shim/base/features.h"
 #include "shim/base/io.h"
 #include "signatures/match.h"
 
@@ -93,7 +94,7 @@ static void all_witnesses_agree(void **state) {
     assert_true(r.confidence > 0.99);
     assert_true(r.best.presence > 0.95 && r.best.deviation > 0.95 && r.best.evidence == 1);
     assert_int_equal(r.best.package, PACKAGE_VULNERABLE);
-    assert_non_null(strstr(r.reason, "1 of 1 evidence patterns seen, vulnerable version 1.5-1"));
+    assert_non_null(strstr(r.reason, "100% of its evidence seen, vulnerable version 1.5-1"));
     assert_null(r.runner_up.signature); /* lib is not installed */
 }
 
@@ -135,6 +136,19 @@ static void evidence_decides_between_like_windows(void **state) {
     assert_true(a.best.log_odds >= b.best.log_odds + 5);
 }
 
+static void unseen_evidence_of_a_blind_kind_is_silent(void **state) {
+    struct fixture *f = *state;
+    struct observation o = seen(reading, 2, &shell), lucky = seen(reading, 2, &passwd);
+    struct match_result r;
+
+    o.blind[EVIDENCE_OPEN] = lucky.blind[EVIDENCE_OPEN] = true;
+    match_signatures(&f->store, &o, &r);
+    assert_string_equal(r.id, "CVE-1");
+    assert_true(isnan(r.best.evidence));
+    match_signatures(&f->store, &lucky, &r);
+    assert_true(r.best.evidence == 1);
+}
+
 static void packages_rule_out(void **state) {
     static const struct {
         const char *version; /* of source package web; NULL: not installed */
@@ -149,7 +163,7 @@ static void packages_rule_out(void **state) {
         {"1.0~rc1", true, PACKAGE_FIXED, "unknown", "looks like CVE-1, but the installed version"},
         {NULL, true, PACKAGE_ABSENT, "unknown",
          "looks like CVE-1, but its package is not installed"},
-        {NULL, false, PACKAGE_UNKNOWN, "CVE-1", "1 of 1 evidence patterns seen"},
+        {NULL, false, PACKAGE_UNKNOWN, "CVE-1", "100% of its evidence seen"},
     };
     struct fixture *f = *state;
 
@@ -217,6 +231,10 @@ static void presence_of_rows(void **state) {
     assert_true(isnan(p[2].value));
     match_presence(&w, 0, 4, p, 1, &n);
     assert_int_equal(n, 1);
+    match_mark_unmeasured(&w, p, 4, &n);
+    assert_int_equal(n, 4);
+    assert_string_equal(p[1].name, features[0].name);
+    assert_true(isnan(p[1].value) && isnan(p[3].value));
 }
 
 static void the_papers_rule(void **state) {
@@ -253,6 +271,7 @@ int main(void) {
         WITH_FIXTURE(the_same_fix_counts_together),
         WITH_FIXTURE(nothing_alike_is_unknown),
         WITH_FIXTURE(evidence_decides_between_like_windows),
+        WITH_FIXTURE(unseen_evidence_of_a_blind_kind_is_silent),
         WITH_FIXTURE(packages_rule_out),
         WITH_FIXTURE(an_empty_store_knows_nothing),
         WITH_FIXTURE(what_was_not_measured_does_not_count),

@@ -33,9 +33,9 @@ static const char whole[] =
     "  \"runs\": 3,\n"
     "  \"rows\": 12,\n"
     "  \"features\": [\n"
-    "    {\"name\":\"execve\",\"presence\":0.5,\"weight\":2.25},\n"
-    "    {\"name\":\"read\",\"presence\":null}\n"
+    "    {\"name\":\"execve\",\"presence\":0.5,\"weight\":2.25}\n"
     "  ],\n"
+    "  \"unmeasured\": [\"read\"],\n"
     "  \"evidence\": [\n"
     "    {\"kind\":\"exec\",\"comm\":\"python3\",\"what\":\"/bin/sh\"},\n"
     "    {\"kind\":\"connect\",\"comm\":\"*\",\"what\":\"inet:10.0.0.1:*\"}\n"
@@ -83,7 +83,7 @@ static void refuses_what_is_not_in_the_format(void **state) {
          "t: features[0]: \"presence\" is not a number from 0 to 1"},
         {HEAD ",\"features\":[{\"name\":\"a\"},{\"name\":\"a\"}]}", "t: feature \"a\" is repeated"},
         {HEAD ",\"features\":[{\"name\":\"\"}]}",
-         "t: features[0]: \"name\" is not a string of 1 to 47 bytes"},
+         "t: features[0]: a feature's name is not a string of 1 to 47 bytes"},
         {HEAD ",\"evidence\":[{\"kind\":\"exec\",\"comm\":\"*\"}]}",
          "t: evidence[0]: \"what\" is missing"},
         {HEAD ",\"evidence\":[{\"kind\":\"run\",\"comm\":\"*\",\"what\":\"*\"}]}",
