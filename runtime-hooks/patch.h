@@ -27,10 +27,10 @@
 struct json;
 struct event;
 
-enum pickup {
-    PICKUP_RESTART, /* processes that use replaced files are restarted, and only those */
-    PICKUP_RELOAD,  /* the reload argv is run inside; whoever still uses old files is an error */
-    PICKUP_NONE     /* the next process to start uses the new files; nothing is restarted */
+enum patch_pickup {
+    PATCH_RESTART, /* processes that use replaced files are restarted, and only those */
+    PATCH_RELOAD,  /* the reload argv is run inside; whoever still uses old files is an error */
+    PATCH_LEAVE     /* the next process to start uses the new files; nothing is restarted */
 };
 
 struct patch_request {
@@ -40,8 +40,8 @@ struct patch_request {
     const char *manager; /* row of managers[]: "apt", "npm", "files" */
     const char *package; /* apt: source package; npm: package; files: container path */
     const char *fixed;   /* version to bring it to */
-    enum pickup pickup;
-    char *const *reload; /* PICKUP_RELOAD: argv, run inside; else NULL */
+    enum patch_pickup pickup;
+    char *const *reload; /* PATCH_RELOAD: argv, run inside; else NULL */
     char *const *health; /* argv run inside, exit 0 is healthy; NULL: the same ports listen again */
     char *const *args;   /* how init was started, from the bundle; NULL: unknown */
     char *const *env;    /* its environment; NULL: unknown */

@@ -38,7 +38,7 @@ int pickup_make(const struct patch_request *request, const struct target *target
     _cleanup_pickup_ struct pickup_plan plan = {0};
     int r = 0;
 
-    if (request->pickup != PICKUP_NONE)
+    if (request->pickup != PATCH_LEAVE)
         r = processes_read(target, &processes, err);
     if (r < 0)
         return r;
@@ -53,7 +53,7 @@ int pickup_make(const struct patch_request *request, const struct target *target
         ports_add(&plan.ports, process->pid);
         restart->how = processes_affected_ancestor(&processes, process) ? RESTART_BY_PARENT
                                                                         : RESTART_IN_PLACE;
-        if (restart->how == RESTART_IN_PLACE && request->pickup == PICKUP_RESTART)
+        if (restart->how == RESTART_IN_PLACE && request->pickup == PATCH_RESTART)
             r = start_recover(target, process, request->args, request->env, &restart->start, err);
     }
     if (r < 0)
@@ -163,16 +163,16 @@ int pickup_run(const struct patch_request *request, const struct target *target,
     *ret_interrupted_ns = 0;
     if (plan->n == 0)
         return 0;
-    if (request->pickup == PICKUP_RELOAD)
+    if (request->pickup == PATCH_RELOAD)
         r = run_inside(target, request->reload, (end - start) / 1000000u, err);
-    for (size_t i = 0; r == 0 && request->pickup == PICKUP_RESTART && i < plan->n; i++)
+    for (size_t i = 0; r == 0 && request->pickup == PATCH_RESTART && i < plan->n; i++)
         if (plan->list[i].how == RESTART_IN_PLACE)
             r = restart_in_place(target, changes, &plan->list[i], err);
     if (r == 0)
         r = wait_served(target, changes, plan, end, &served, err);
     if (r < 0)
         return r;
-    if (request->pickup == PICKUP_RESTART)
+    if (request->pickup == PATCH_RESTART)
         *ret_interrupted_ns = served - start;
     poll(NULL, 0, SETTLE_MS);
     return is_alive(target) && ports_answer(&plan->ports, target->init)

@@ -93,7 +93,7 @@ void record_restore_pickup(const struct json *about, struct patch_request *reque
 
     for (int i = 0; pickup && i < (int)ARRAY_SIZE(pickup_names); i++)
         if (strcmp(pickup, pickup_names[i]) == 0)
-            request->pickup = (enum pickup)i;
+            request->pickup = (enum patch_pickup)i;
     request->reload = strings_from_json(json_get_array(about, "reload"));
     request->health = strings_from_json(json_get_array(about, "health"));
     request->args = strings_from_json(json_get_array(about, "args"));

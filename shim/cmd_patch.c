@@ -13,6 +13,7 @@
 #include "shim/base/io.h"
 #include "shim/base/json.h"
 #include "shim/base/state.h"
+#include "signatures/store.h"
 
 struct options {
     bool plan, json;
@@ -24,6 +25,9 @@ struct command {
     struct options options;
     struct config config;
     struct state state;
+    struct signature_store store;
+    struct json *bundle; /* the container's config.json, or NULL */
+    char **args, **env;  /* pointers into it, NULL-ended */
     int events;
 };
 
@@ -58,6 +62,78 @@ static int find_container(struct command *command, const char *id, struct err *e
     return state_find(command->config.state_dir, id, &command->state, NULL, err);
 }
 
+/* The texts of an array of strings; only the list itself is fresh. */
+static char **texts(const struct json *array) {
+    char **list;
+    size_t n = 0;
+
+    if (!array)
+        return NULL;
+    for (const struct json *node = array->first; node; node = node->next)
+        n++;
+    list = io_alloc(n + 1, sizeof(*list));
+    n = 0;
+    for (const struct json *node = array->first; node; node = node->next)
+        if (json_string(node))
+            list[n++] = node->text;
+    return list;
+}
+
+/* How init was started, for a process that cannot tell it itself. */
+static void read_bundle(struct command *command, struct patch_request *request) {
+    _cleanup_free_ char *path = NULL;
+    const struct json *process;
+
+    if (!command->state.bundle || !*command->state.bundle)
+        return;
+    path = io_format("%s/config.json", command->state.bundle);
+    if (json_parse_file(AT_FDCWD, path, JSON_PRESERVE, &command->bundle, NULL) < 0)
+        return;
+    process = json_get_object(command->bundle, "process");
+    command->args = texts(json_get_array(process, "args"));
+    command->env = texts(json_get_array(process, "env"));
+    request->args = command->args;
+    request->env = command->env;
+}
+
+/* Only what a signature says is patched; a package named by hand needs none. */
+static int read_signature(struct command *command, struct patch_request *request,
+                          struct err *err) {
+    const struct signature *signature;
+
+    if (request->package && request->fixed)
+        return 0;
+    if (!request->cve)
+        return err_set(err, EINVAL, "neither a CVE nor --package and --fixed were named");
+    store_load((const char *const *)command->config.signature_dirs, NULL, NULL, &command->store);
+    signature = store_find(&command->store, request->cve);
+    if (!signature)
+        return err_set(err, ENOENT, "there is no signature of %.100s", request->cve);
+    if (!signature->patch)
+        return err_set(err, ENOENT, "no upgrade closes %.100s", request->cve);
+    request->cve = signature->id;
+    request->manager = package_manager_name(signature->patch->manager);
+    request->package = signature->patch->package;
+    request->fixed = signature->patch->fixed;
+    request->pickup = (enum patch_pickup)signature->patch->pickup; /* the same three */
+    request->reload = signature->patch->reload;
+    request->health = signature->patch->health;
+    return 0;
+}
+
+static int act(struct command *command, const char *verb, struct patch_request *request,
+               struct json **ret_result, struct err *err) {
+    int r;
+
+    if (strcmp(verb, "rollback") == 0)
+        return patch_rollback(request, ret_result, err);
+    r = read_signature(command, request, err);
+    if (r < 0)
+        return r;
+    return command->options.plan ? patch_plan(request, ret_result, err)
+                                 : patch_apply(request, ret_result, err);
+}
+
 static int run(struct command *command, const char *verb, char *const *words, struct err *err) {
     _cleanup_json_ struct json *result = NULL;
     struct patch_request request = {.cve = words[0] ? words[1] : NULL,
@@ -78,16 +154,23 @@ static int run(struct command *command, const char *verb, char *const *words, st
     request.init_pid = command->state.init_pid;
     request.data_dir = command->config.data_dir;
     request.package_dirs = (const char *const *)command->config.package_dirs;
+    read_bundle(command, &request);
     command->events = event_open(command->config.data_dir);
-    if (strcmp(verb, "rollback") == 0)
-        r = patch_rollback(&request, &result, err);
-    else if (command->options.plan)
-        r = patch_plan(&request, &result, err);
-    else
-        r = patch_apply(&request, &result, err);
+    r = act(command, verb, &request, &result, err);
     if (r == 0)
         print(command, result);
     return r;
+}
+
+static void command_free(struct command *command) {
+    if (command->events >= 0)
+        close(command->events);
+    free(command->args);
+    free(command->env);
+    json_free(command->bundle);
+    store_free(&command->store);
+    config_free(&command->config);
+    state_free(&command->state);
 }
 
 static int parse(int argc, char **argv, struct options *options) {
@@ -133,9 +216,6 @@ int main(int argc, char **argv) {
     r = run(&command, argv[1], argv + 1 + optind, &err);
     if (r < 0)
         fprintf(stderr, "opatch: %s\n", err.text);
-    if (command.events >= 0)
-        close(command.events);
-    config_free(&command.config);
-    state_free(&command.state);
+    command_free(&command);
     return r < 0 ? 1 : 0;
 }
