@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "nn/model.h"
 #include "shim/base/cleanup.h"
@@ -140,7 +141,7 @@ static int usage(void) {
     fputs("usage: opatch signature make --meta FILE [--model FILE] {--run DIR --from ROW --to "
           "ROW}...\n"
           "                             [--normal DIR]... [--output FILE]\n"
-          "       opatch signature lint FILE...\n"
+          "       opatch signature lint FILE|DIRECTORY...\n"
           "       opatch signature show ID\n",
           stderr);
     return 2;
@@ -208,31 +209,55 @@ static int command_make(int argc, char *argv[]) {
     return status;
 }
 
+static void print_problem(void *userdata, const char *sentence) {
+    int *problems = userdata;
+
+    fprintf(stderr, "opatch signature: %s\n", sentence);
+    if (problems)
+        ++*problems;
+}
+
+static void print_doubts(const char *path, const struct signature *signature) {
+    _cleanup_strings_ char **doubts = signature_lint(signature);
+
+    for (char **doubt = doubts; doubt && *doubt; doubt++)
+        printf("%s: %s: %s\n", path, signature->id, *doubt);
+}
+
+static int lint_directory(const char *path) {
+    const char *dirs[] = {path, NULL};
+    _cleanup_store_ struct signature_store store = {0};
+    int problems = 0;
+
+    store_load(dirs, print_problem, &problems, &store);
+    for (size_t i = 0; i < store.n; i++)
+        print_doubts(path, store.items[i]);
+    return problems > 0;
+}
+
+static int lint_file(const char *path) {
+    _cleanup_signature_ struct signature *signature = NULL;
+    struct err err = {0};
+
+    if (signature_read(AT_FDCWD, path, SIGNATURE_WHOLE, &signature, &err) < 0)
+        return complain(&err);
+    print_doubts(path, signature);
+    return 0;
+}
+
 /* Exit status 1 for a file that would be refused; doubts are only said. */
 static int command_lint(int argc, char *argv[]) {
+    struct stat st;
     int status = 0;
 
     if (argc < 2)
         return usage();
-    for (int i = 1; i < argc; i++) {
-        _cleanup_signature_ struct signature *signature = NULL;
-        _cleanup_strings_ char **doubts = NULL;
-        struct err err = {0};
-
-        if (signature_read(AT_FDCWD, argv[i], SIGNATURE_WHOLE, &signature, &err) < 0) {
-            status = complain(&err);
-            continue;
-        }
-        doubts = signature_lint(signature);
-        for (char **doubt = doubts; doubt && *doubt; doubt++)
-            printf("%s: %s\n", argv[i], *doubt);
-    }
+    for (int i = 1; i < argc; i++)
+        if (stat(argv[i], &st) == 0 && S_ISDIR(st.st_mode))
+            status |= lint_directory(argv[i]);
+        else
+            status |= lint_file(argv[i]);
     return status;
-}
-
-static void print_problem(void *userdata, const char *sentence) {
-    (void)userdata;
-    fprintf(stderr, "opatch signature: %s\n", sentence);
 }
 
 static int command_show(int argc, char *argv[]) {
