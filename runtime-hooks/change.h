@@ -64,7 +64,7 @@ int node_read(int root, const char *path, struct node *ret_node, int *ret_fd, st
 /* Same type, owner, mode, link target, capability and size; not: time, content, blob. */
 bool node_same(const struct node *a, const struct node *b);
 
-/* Saves the bytes of a NODE_FILE from fd as blob `name` in the directory blobs, and fsyncs it. */
+/* Saves the bytes of a NODE_FILE from fd as blob `name` in the directory blobs; not synced. */
 int node_save(struct node *node, int fd, int blobs, const char *name, struct err *err);
 
 enum side { SIDE_BEFORE, SIDE_AFTER };

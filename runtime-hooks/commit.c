@@ -116,8 +116,6 @@ int node_save(struct node *node, int fd, int blobs, const char *name, struct err
         openat(blobs, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     int r = out < 0 ? -errno : copy_bytes(fd, out);
 
-    if (r == 0 && fsync(out) < 0)
-        r = -errno;
     if (r < 0)
         return err_errno(err, -r, "cannot save a file as %s", name);
     free(node->blob);
@@ -170,11 +168,7 @@ static int write_temporary(const struct pass *pass, const struct node *node, int
     if (out < 0)
         return -errno;
     r = copy_bytes(in, out);
-    if (r == 0)
-        r = set_metadata(out, node);
-    if (r == 0 && fsync(out) < 0)
-        r = -errno;
-    return r;
+    return r < 0 ? r : set_metadata(out, node);
 }
 
 /* A further name of an inode whose first name is in the set already. */
@@ -234,6 +228,23 @@ static int prepare(const struct pass *pass, const struct change *change) {
     }
 }
 
+/* Apart from the writing: the first of many syncs commits them all, and the others find it done. */
+static int sync_temporary(const struct pass *pass, const struct change *change) {
+    const struct node *node = wanted(pass, change);
+    const char *base;
+    _cleanup_close_ int parent = -1, fd = -1;
+    char name[64];
+
+    if (node->type != NODE_FILE || node->same_as)
+        return 0;
+    parent = target_parent(pass->root, change->path, &base);
+    if (parent < 0)
+        return parent;
+    temporary_name(pass, change, name);
+    fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
 /* What shall be absent goes, and a directory in the way of a file; what is in it went before. */
 static int clear(const struct pass *pass, const struct change *change) {
     const struct node *node = wanted(pass, change);
@@ -282,7 +293,8 @@ int changes_apply(const struct changes *changes, enum side side, int root, int b
         int (*act)(const struct pass *, const struct change *);
         bool backwards;
     } acts[] = {
-        {make_directories, false}, {prepare, false}, {clear, true}, {show, false}};
+        {make_directories, false}, {prepare, false}, {sync_temporary, false},
+        {clear, true},             {show, false}};
     struct pass pass = {changes, side, root, blobs, err};
 
     for (size_t a = 0; a < ARRAY_SIZE(acts); a++) {

@@ -316,6 +316,29 @@ static int save_side(int root, const char *path, struct node *node, int blobs, c
     return r < 0 ? r : node_save(node, fd, blobs, name, err);
 }
 
+/* The first of many syncs commits them all, and the others find it done. */
+static int sync_blob(const struct node *node, int blobs) {
+    _cleanup_close_ int fd = -1;
+
+    if (!node->blob)
+        return 0;
+    fd = openat(blobs, node->blob, O_RDONLY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+static int sync_contents(struct walk *walk, int blobs) {
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < walk->changes->n; i++) {
+        r = sync_blob(&walk->changes->list[i].before, blobs);
+        if (r == 0)
+            r = sync_blob(&walk->changes->list[i].after, blobs);
+    }
+    if (r == 0 && fsync(blobs) < 0)
+        r = -errno;
+    return r < 0 ? err_errno(walk->err, -r, "cannot sync the saved files") : 0;
+}
+
 static int save_contents(struct walk *walk, int blobs) {
     for (size_t i = 0; i < walk->changes->n; i++) {
         struct change *change = &walk->changes->list[i];
@@ -330,7 +353,7 @@ static int save_contents(struct walk *walk, int blobs) {
         if (r < 0)
             return r;
     }
-    return fsync(blobs) < 0 ? err_errno(walk->err, errno, "cannot sync the saved files") : 0;
+    return sync_contents(walk, blobs);
 }
 
 int diff_upper(int upper, int root, int blobs, struct changes *ret_changes, struct err *err) {
