@@ -10,6 +10,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
+#include "shim/eval_classify.h"
 
 #define SEEDS_MAX 1000
 
@@ -18,6 +19,7 @@ enum format { FORMAT_TEXT, FORMAT_MARKDOWN, FORMAT_JSON };
 struct arguments {
     const char *vectors;
     enum format format;
+    bool classify;
     size_t seeds; /* 0: one run with the first seed; otherwise the spread over so many */
     struct eval_options options;
 };
@@ -230,21 +232,27 @@ static int evaluate(const struct arguments *args, struct err *err) {
 static void usage(FILE *out) {
     fputs("usage: opatch eval --vectors DIR [--json | --markdown] [--rate R] [--seed N]\n"
           "       opatch eval --vectors DIR --seeds N [--rate R]\n"
+          "       opatch eval --vectors DIR --classify [--json]\n"
           "\n"
           "  --vectors DIR  labels.csv and <CVE>/c<N>-{train,test}.csv[.gz]\n"
           "  --rate R       stated false alarms per window of our own detector\n"
           "  --seed N       of the networks' first weights (1)\n"
-          "  --seeds N      our own detector with seeds 1 to N, and the spread\n",
+          "  --seeds N      our own detector with seeds 1 to N, and the spread\n"
+          "  --classify     signatures from all containers but one, tried on that one\n",
           out);
 }
 
 /* 1: go on; otherwise the exit status (0 or 2) is in *ret_status. */
 static int parse(int argc, char **argv, struct arguments *args, int *ret_status) {
-    static const struct option options[] = {
-        {"vectors", required_argument, NULL, 'v'}, {"json", no_argument, NULL, 'j'},
-        {"markdown", no_argument, NULL, 'm'},      {"rate", required_argument, NULL, 'r'},
-        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'S'},
-        {"help", no_argument, NULL, 'h'},          {0}};
+    static const struct option options[] = {{"vectors", required_argument, NULL, 'v'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"markdown", no_argument, NULL, 'm'},
+                                            {"rate", required_argument, NULL, 'r'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"seeds", required_argument, NULL, 'S'},
+                                            {"classify", no_argument, NULL, 'c'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     uint64_t number;
     char *stop;
     int c;
@@ -255,6 +263,8 @@ static int parse(int argc, char **argv, struct arguments *args, int *ret_status)
             args->vectors = optarg;
         } else if (c == 'j' || c == 'm') {
             args->format = c == 'j' ? FORMAT_JSON : FORMAT_MARKDOWN;
+        } else if (c == 'c') {
+            args->classify = true;
         } else if (c == 'r') {
             args->options.false_alarm_rate = strtod(optarg, &stop);
             if (*stop || !(args->options.false_alarm_rate > 0) ||
@@ -287,7 +297,10 @@ int main(int argc, char **argv) {
 
     if (!parse(argc, argv, &args, &status))
         return status;
-    failed = args.seeds > 0 ? spread(&args, &err) : evaluate(&args, &err);
+    if (args.classify)
+        failed = eval_classify(args.vectors, args.format == FORMAT_JSON, &err);
+    else
+        failed = args.seeds > 0 ? spread(&args, &err) : evaluate(&args, &err);
     if (failed < 0)
         fprintf(stderr, "opatch eval: %s\n", err.text);
     return failed == 0 ? 0 : 1;
