@@ -11,9 +11,9 @@
  * ever showed any. One application's few minutes cannot teach that; these are assumptions, ordered
  * by how seldom software does such a thing for the first time. */
 static const double unseen_prior[EVIDENCE_FEATURES] = {
-    [EVIDENCE_EXEC_UNSEEN] = 0.001,    [EVIDENCE_EXEC_CALLER] = 0.03,
-    [EVIDENCE_OPEN_UNSEEN] = 0.3,      [EVIDENCE_OPEN_SENSITIVE] = 0.1,
-    [EVIDENCE_WRITE_UNSEEN] = 0.1,     [EVIDENCE_WRITE_SENSITIVE] = 0.03,
+    [EVIDENCE_EXEC_UNSEEN] = 0.001,    [EVIDENCE_EXEC_CALLER] = 0.01,
+    [EVIDENCE_OPEN_UNSEEN] = 0.3,      [EVIDENCE_OPEN_SENSITIVE] = 0.02,
+    [EVIDENCE_WRITE_UNSEEN] = 0.1,     [EVIDENCE_WRITE_SENSITIVE] = 0.01,
     [EVIDENCE_CONNECT_UNSEEN] = 0.003, [EVIDENCE_CONNECT_ADDRESS] = 0.1,
 };
 /* Scale of ln(count) above the most that was seen. */

@@ -14,6 +14,7 @@
 #include "shim/monitor.h"
 #include "shim/runtime.h"
 
+#define WINDOWS_PER_HOUR (3600.0 * 1000 / WINDOW_MS)
 #define MAX_RUNS 64
 #define MODEL_MAX_BYTES (1u << 20)
 #define TRAIN_TIMEOUT_MS 600000
@@ -44,7 +45,7 @@ static int drop_in_child(void *data, struct err *err) {
 static int run_trainer(const struct config *config, const int *fds, size_t n,
                        struct spawn_result *ret_result, struct err *err) {
     _cleanup_free_ char *program = runtime_sibling("opatch-train");
-    _cleanup_free_ char *rate = io_format("%g", config->false_alarms_per_day / 864000.0);
+    _cleanup_free_ char *rate = io_format("%g", config->false_alarms_per_hour / WINDOWS_PER_HOUR);
     _cleanup_free_ char *startup = io_format("%d", MONITOR_STARTUP_ROWS);
     char *argv[MAX_RUNS + 8] = {program, (char *)(uintptr_t) "--rate", rate,
                                 (char *)(uintptr_t) "--startup", startup};

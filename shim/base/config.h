@@ -30,7 +30,7 @@ struct config {
     enum counters counters;
     uint64_t learn_seconds;            /* 180: seconds with activity before a model is trained */
     bool record_always;                /* false: windows are recorded while learning only */
-    double false_alarms_per_day;       /* 1: wished rate for one container */
+    double false_alarms_per_hour;       /* 1: wished rate for one container */
     double cpu_budget_percent;         /* 2: per cent of one core that capture may cost */
     uint64_t hold_seconds;             /* 30: deadline of mode hold */
     char *hold_expired;                /* "open" (default): thaw; "closed": kill the container */
