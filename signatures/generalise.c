@@ -78,9 +78,10 @@ static void put_generalised(FILE *out, const char *path) {
 
         if (size == 0) {
             size = word_size(path);
-            if (size && temporary && size >= 9 && strncmp(path, "tmp", 3) == 0)
+            if (size && temporary && size >= 9 && strncmp(path, "tmp", 3) == 0) {
                 fputs("tmp", out); /* Python's tempfile: tmp and eight characters */
-            else if (size && !is_random(path, size, temporary)) {
+                last_star = false;
+            } else if (size && !is_random(path, size, temporary)) {
                 fwrite(path, 1, size, out);
                 path += size;
                 last_star = false;
@@ -134,8 +135,10 @@ char *generalise_comm(const char *comm) {
 }
 
 char *generalise_more(enum evidence_kind kind, const char *pattern) {
-    const char *cut = strrchr(pattern, kind == EVIDENCE_CONNECT ? ':' : '/');
+    const char *cut = strrchr(pattern, '/');
 
+    if (!cut && kind == EVIDENCE_CONNECT)
+        cut = strrchr(pattern, ':');
     if (!cut || cut == pattern || strcmp(cut + 1, "*") == 0)
         return NULL;
     return io_format("%.*s*", (int)(cut + 1 - pattern), pattern);
