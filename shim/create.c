@@ -24,6 +24,7 @@
 #include "shim/runtime.h"
 
 #define READY_TIMEOUT_MS 2000
+#define ENDING_TIMEOUT_MS 100
 
 /* Everything of one preparation. */
 struct creation {
@@ -75,11 +76,29 @@ static int read_bundle(struct creation *c, struct err *err) {
     return r < 0 ? r : image_identify(c->json, c->bundle, &c->image, err);
 }
 
-/* The state directory is made anew: one that is there belongs to a container that is gone, or to one
- * that runs, for which the runtime will refuse the second create. */
+/* True when a container of this id exists, so that the runtime will refuse the second create. A keeper
+ * whose container is just gone is waited for. */
+static bool is_taken(const char *dir) {
+    _cleanup_state_ struct state old = {0};
+    struct pollfd keeper = {.fd = -1, .events = POLLIN};
+    struct stat st;
+    bool taken;
+
+    if (state_load(dir, &old, NULL) < 0)
+        return false;
+    if (state_alive(&old))
+        return true;
+    if (old.init_pid != 0 || old.keeper_pid <= 0)
+        return false;
+    keeper.fd = (int)syscall(SYS_pidfd_open, old.keeper_pid, 0);
+    taken = keeper.fd >= 0 && poll(&keeper, 1, ENDING_TIMEOUT_MS) == 0 && stat(dir, &st) == 0;
+    cleanup_closep(&keeper.fd);
+    return taken;
+}
+
+/* The state directory is made anew: one that is there belongs to a container that is gone. */
 static int make_state(struct creation *c, struct err *err) {
     const char *id = c->invocation->id;
-    struct state old = {0};
     struct state state = {
         .id = io_strdup(id),
         .root = io_strdup(c->invocation->root),
@@ -96,11 +115,8 @@ static int make_state(struct creation *c, struct err *err) {
     if (r == 0)
         r = io_mkdir_p(c->config->data_dir, 0700, err);
     c->state_dir = state_dir(c->config->state_dir, c->invocation->root, id);
-    if (r == 0 && state_load(c->state_dir, &old, NULL) == 0) {
-        if (state_alive(&old))
-            r = err_set(err, EEXIST, "a container of this id is running");
-        state_free(&old);
-    }
+    if (r == 0 && is_taken(c->state_dir))
+        r = err_set(err, EEXIST, "a container of this id exists");
     if (r == 0)
         r = io_remove_tree(AT_FDCWD, c->state_dir, err);
     if (r == 0)

@@ -5,6 +5,7 @@
 
 #include "shim/base/config.h"
 #include "shim/base/state.h"
+#include "shim/create.h"
 #include "shim/proto.h"
 #include "shim/shared.h"
 
@@ -16,19 +17,32 @@ struct keeper {
     struct config config;
     struct state state;
     uint64_t monitor_retry_ns; /* CLOCK_MONOTONIC; 0: nothing to do */
+    uint64_t monitor_start_ns;
     unsigned monitor_failures;
-    bool frozen;
 };
+
+/* keeper_listeners.c: the runtime's connections and the notify descriptors that come with them */
+void keeper_accept(struct keeper *keeper);
+void keeper_serve_connection(struct keeper *keeper, int connection);
+/* After a process of ours died at any instruction, while there is no responder: slots that it had
+ * closed but not freed, descriptors that it had received but not put into a slot, and those that it
+ * needed for a moment only. */
+void keeper_sweep(struct keeper *keeper);
 
 /* keeper_container.c: the watched container */
 /* After the program's start: finds its process, opens its root directory and usage files, saves the
  * state, puts the bundle's original configuration back and tells the monitor. */
 void keeper_note_start(struct keeper *keeper);
 void keeper_restore_config(struct keeper *keeper);
+/* Writes state.json, if the directory still is this container's. */
+void keeper_save(struct keeper *keeper);
 /* Freezes or thaws the container's cgroup (v1 freezer or v2 cgroup.freeze). Negative errno. */
 int keeper_freeze(struct keeper *keeper, bool freeze);
-/* Ends everything: state directory removed, event written. */
+/* Ends everything: state directory removed, event written. May be done again after a crash. */
 void keeper_clean_up(struct keeper *keeper);
+/* Removes what containers left behind whose keeper and responder are both gone (a reboot, a kill of
+ * everything), and puts their bundles' configuration back. */
+void keeper_remove_leftovers(const struct keeper *keeper);
 
 /* keeper_children.c: monitor, trainer and patcher */
 void keeper_start_monitor(struct keeper *keeper);
@@ -36,6 +50,8 @@ void keeper_monitor_ended(struct keeper *keeper);
 /* Reads the monitor's messages and does what its permit table allows. */
 void keeper_serve_monitor(struct keeper *keeper);
 void keeper_child_ended(struct keeper *keeper);
+/* Takes over the children of a keeper that died. */
+void keeper_adopt_children(struct keeper *keeper);
 /* Tells a new monitor what it would have been told. */
 void keeper_tell_started(struct keeper *keeper);
 
@@ -51,4 +67,5 @@ enum source {
     SOURCE_CONNECTION = 1000
 };
 
-int keeper_poll(struct keeper *keeper, int fd, uint32_t source);
+/* Polls the descriptor of a place. Negative errno. */
+int keeper_poll(struct keeper *keeper, enum held place, uint32_t source);

@@ -17,6 +17,7 @@
 #include "shim/create.h"
 
 #define MONITOR_END_MS 2000
+#define LEFTOVER_AGE_NS UINT64_C(30000000000)
 #define CGROUP_ROOT "/sys/fs/cgroup"
 
 /* Path of pid's cgroup under controller ("" is the unified hierarchy) as /proc/PID/cgroup tells. */
@@ -80,8 +81,8 @@ void keeper_tell_started(struct keeper *keeper) {
         message.value |= 1u << i;
         sent[n++] = fds[i];
     }
-    if (atomic_load(&keeper->shared->monitor_fd) >= 0)
-        message_send(atomic_load(&keeper->shared->monitor_fd), &message, sent, n);
+    if (shared_fd(keeper->shared, HELD_MONITOR_SOCKET) >= 0)
+        message_send(shared_fd(keeper->shared, HELD_MONITOR_SOCKET), &message, sent, n);
     for (unsigned i = 0; i < n; i++)
         close(sent[i]);
 }
@@ -101,19 +102,19 @@ static pid_t thread_group(pid_t tid) {
 }
 
 void keeper_note_start(struct keeper *keeper) {
-    atomic_store(&keeper->shared->announced, 1);
     keeper->state.init_pid = thread_group(atomic_load(&keeper->shared->tally->init_pid));
     keeper->state.init_starttime = state_starttime(keeper->state.init_pid);
-    state_save(keeper->dir, &keeper->state, NULL);
+    keeper_save(keeper);
     keeper_tell_started(keeper);
+    atomic_store(&keeper->shared->announced, 1);
 }
 
 void keeper_restore_config(struct keeper *keeper) {
-    int bundle = keeper->shared->bundle_fd;
+    int bundle = shared_fd(keeper->shared, HELD_BUNDLE);
     _cleanup_free_ char *text = NULL, *listener = NULL;
     size_t size;
 
-    if (atomic_exchange(&keeper->shared->restored, 1))
+    if (atomic_load(&keeper->shared->restored))
         return;
     /* Only what we put there is replaced: an engine may have written another since. */
     listener = io_format("%s/listen", keeper->dir);
@@ -122,6 +123,7 @@ void keeper_restore_config(struct keeper *keeper) {
         renameat(bundle, CREATE_SAVED_NAME, bundle, "config.json");
     else
         unlinkat(bundle, CREATE_SAVED_NAME, 0);
+    atomic_store(&keeper->shared->restored, 1);
 }
 
 int keeper_freeze(struct keeper *keeper, bool freeze) {
@@ -136,14 +138,27 @@ int keeper_freeze(struct keeper *keeper, bool freeze) {
     }
     r = fd < 0 ? -ENOENT : io_write_all(fd, word, strlen(word));
     if (r == 0)
-        keeper->frozen = freeze;
+        atomic_store(&keeper->shared->frozen, freeze);
     return r;
 }
 
-void keeper_clean_up(struct keeper *keeper) {
+/* A container of the same id may have been created since, with a directory of its own there. */
+static bool is_own_directory(const struct keeper *keeper) {
+    struct stat own, there;
+
+    return fstat(shared_fd(keeper->shared, HELD_STATE), &own) == 0 &&
+           fstatat(AT_FDCWD, keeper->dir, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+           own.st_dev == there.st_dev && own.st_ino == there.st_ino;
+}
+
+void keeper_save(struct keeper *keeper) {
+    if (is_own_directory(keeper))
+        state_save(keeper->dir, &keeper->state, NULL);
+}
+
+static void write_stopped(struct keeper *keeper) {
     _cleanup_close_ int events = event_open(keeper->config.data_dir);
     _cleanup_free_ char *output = io_format("Container %s stopped", keeper->state.id);
-    bool came = atomic_load(&keeper->shared->ever_live);
     struct event event = {
         .rule = "container stopped",
         .priority = PRIORITY_INFO,
@@ -152,15 +167,49 @@ void keeper_clean_up(struct keeper *keeper) {
         .profile = keeper->state.profile,
     };
 
-    keeper_restore_config(keeper);
-    if (atomic_load(&keeper->shared->monitor_fd) >= 0) {
-        struct pollfd ended = {.fd = atomic_load(&keeper->shared->monitor_pidfd), .events = POLLIN};
-
-        close(atomic_load(&keeper->shared->monitor_fd)); /* the monitor finishes its record */
-        if (poll(&ended, 1, MONITOR_END_MS) != 1)
-            syscall(SYS_pidfd_send_signal, ended.fd, SIGKILL, NULL, 0);
-    }
-    if (came && events >= 0)
+    if (events >= 0 && atomic_load(&keeper->shared->ever_live) &&
+        !atomic_exchange(&keeper->shared->told_stop, 1))
         event_write(events, &event);
-    io_remove_tree(AT_FDCWD, keeper->dir, NULL);
+}
+
+void keeper_clean_up(struct keeper *keeper) {
+    struct shared *s = keeper->shared;
+    struct pollfd monitor = {.fd = shared_fd(s, HELD_MONITOR), .events = POLLIN};
+
+    keeper_restore_config(keeper);
+    /* First of all, so that a container that takes this one's place finds its own only. */
+    if (is_own_directory(keeper))
+        io_remove_tree(AT_FDCWD, keeper->dir, NULL);
+    shared_drop(s, HELD_MONITOR_SOCKET); /* the monitor finishes its record */
+    if (monitor.fd >= 0 && poll(&monitor, 1, MONITOR_END_MS) != 1)
+        syscall(SYS_pidfd_send_signal, monitor.fd, SIGKILL, NULL, 0);
+    write_stopped(keeper);
+    atomic_store(&s->finished, 1);
+}
+
+static bool is_keeper(pid_t pid) {
+    _cleanup_free_ char *path = io_format("/proc/%d/comm", (int)pid);
+    _cleanup_free_ char *comm = NULL;
+    size_t size;
+
+    return pid > 0 && io_read_file(AT_FDCWD, path, 64, &comm, &size, NULL) == 0 &&
+           strcmp(comm, "opatch-keeper\n") == 0;
+}
+
+static int remove_leftover(const char *dir, const struct state *state, void *data) {
+    _cleanup_close_ int bundle = -1;
+
+    (void)data;
+    if (is_keeper(state->keeper_pid) || state_alive(state) ||
+        io_realtime_ns() - state->created_ns < LEFTOVER_AGE_NS)
+        return 0;
+    bundle = open(state->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (bundle >= 0)
+        renameat(bundle, CREATE_SAVED_NAME, bundle, "config.json");
+    io_remove_tree(AT_FDCWD, dir, NULL);
+    return 0;
+}
+
+void keeper_remove_leftovers(const struct keeper *keeper) {
+    state_each(keeper->config.state_dir, remove_leftover, NULL);
 }

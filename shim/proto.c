@@ -36,7 +36,8 @@ static void close_all(int fds[MESSAGE_MAX_FDS]) {
     }
 }
 
-int message_receive(int socket, struct message *ret_message, int ret_fds[MESSAGE_MAX_FDS]) {
+static int receive(int socket, int flags, struct message *ret_message,
+                   int ret_fds[MESSAGE_MAX_FDS]) {
     struct iovec iov = {ret_message, sizeof(*ret_message)};
     union {
         struct cmsghdr header;
@@ -48,7 +49,7 @@ int message_receive(int socket, struct message *ret_message, int ret_fds[MESSAGE
 
     for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++)
         ret_fds[i] = -1;
-    n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    n = recvmsg(socket, &msg, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0)
         return -errno;
     if (n == 0)
@@ -64,4 +65,25 @@ int message_receive(int socket, struct message *ret_message, int ret_fds[MESSAGE
         return -EPROTO;
     }
     return 0;
+}
+
+int message_receive(int socket, struct message *ret_message, int ret_fds[MESSAGE_MAX_FDS]) {
+    return receive(socket, 0, ret_message, ret_fds);
+}
+
+int message_peek(int socket, struct message *ret_message) {
+    int fds[MESSAGE_MAX_FDS];
+    int r = receive(socket, MSG_PEEK, ret_message, fds);
+
+    if (r == 0 && fds[0] >= 0) {
+        close_all(fds);
+        return -EPROTO;
+    }
+    return r;
+}
+
+void message_drop(int socket) {
+    char first;
+
+    (void)!recv(socket, &first, 1, MSG_DONTWAIT);
 }

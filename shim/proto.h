@@ -36,3 +36,9 @@ int message_send(int socket, const struct message *message, const int *fds, unsi
 /* Receives one; ret_fds has MESSAGE_MAX_FDS places, -1 where none came. -EPROTO for a wrong size,
  * unknown type or unterminated text, -ECONNRESET at the end. */
 int message_receive(int socket, struct message *ret_message, int ret_fds[MESSAGE_MAX_FDS]);
+
+/* The same without taking it from the socket; one that carries descriptors is -EPROTO. */
+int message_peek(int socket, struct message *ret_message);
+
+/* Takes the message that was peeked at. */
+void message_drop(int socket);

@@ -6,5 +6,8 @@
 #include "shim/decode.h"
 #include "shim/shared.h"
 
-/* Serves until the keeper dies (returns 0: become the keeper) or nothing can be polled (errno). */
+/* What the keeper's pidfd is polled as; listeners are polled as their slots. */
+#define RESPONDER_KEEPER_ENDED UINT32_MAX
+
+/* Serves until the keeper ends (returns 0) or nothing can be polled (errno). */
 int responder_run(struct shared *shared, const struct decode *decode);
