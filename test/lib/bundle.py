@@ -76,18 +76,20 @@ def resources(memory_mb):
     }
 
 
-def config(args, env, hostname, memory_mb, cgroup, cwd="/", user=(0, 0)):
-    """The config.json of a container as a dictionary; its root is `rootfs` in the bundle."""
+def config(args, env, hostname, memory_mb, cgroup, capabilities=()):
+    """The config.json of a container as a dictionary; its root is `rootfs` in the bundle.
+    `capabilities` are added to the default ones."""
+    allowed = [*CAPABILITIES, *capabilities]
     return {
         "ociVersion": "1.0.2-dev",
         "process": {
             "terminal": False,
-            "user": {"uid": user[0], "gid": user[1]},
+            "user": {"uid": 0, "gid": 0},
             "args": list(args),
             "env": ["PATH=" + PATH, "HOSTNAME=" + hostname,
                     *(f"{key}={value}" for key, value in env.items())],
-            "cwd": cwd,
-            "capabilities": {name: CAPABILITIES for name in ("bounding", "effective", "permitted")},
+            "cwd": "/",
+            "capabilities": {name: allowed for name in ("bounding", "effective", "permitted")},
             "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 4096, "soft": 1024}],
             "oomScoreAdj": 0,
         },

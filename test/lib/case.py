@@ -13,7 +13,7 @@ FIELDS = {  # name: (type, required)
     "effect": (str, True), "source": (str, True), "package": (str, True),
     "manager": (str, True), "vulnerable": (str, True), "fixed": (str, True),
     "expected": (str, True), "entrypoint": (list, True), "port": (int, True),
-    "memory_mb": (int, True), "env": (dict, False), "shared": (str, False),
+    "memory_mb": (int, True), "env": (dict, False), "capabilities": (list, False), "shared": (str, False),
     "note": (str, False),
 }
 WORKED, REFUSED, UNKNOWN = 0, 1, 2
@@ -32,8 +32,8 @@ class CaseError(Exception):
 
 
 class Case:
-    """One case directory. `case.env` and `case.shared` are optional in case.json; a program
-    that the case does not have itself is taken from its shared directory."""
+    """One case directory. What is optional in case.json is empty here; a program that
+    the case does not have itself is taken from its shared directory."""
 
     def __init__(self, where):
         path = where if os.path.isdir(where) else os.path.join(CORPUS, where)
