@@ -7,6 +7,7 @@ import case as cases
 import engine as engines
 import opatch
 
+STARTUP = 10  # seconds that the monitor takes for a container's start
 SETTLE = 6  # seconds after an attack in which an alarm may still come
 
 
@@ -47,6 +48,12 @@ class Journey:
             raise RuntimeError("no model after the learning time: " + str(self.under.events()[-3:]))
         self.seen["learn_s"] = round(time.monotonic() - started, 1)
         self.say(f"learned from {report.done} requests in {self.seen['learn_s']:.0f} s")
+
+    def settle(self):
+        """Normal load until the start of a container is over for the monitor."""
+        load = self.case.load(self.pid(), self.seed, "a")
+        time.sleep(STARTUP + 2)
+        self.case.stop_load(load)
 
     def alarms_since(self, since):
         return self.under.events("alarm", since, self.id)
