@@ -10,6 +10,7 @@
 #include "runtime-hooks/journal.h"
 #include "runtime-hooks/pickup.h"
 #include "runtime-hooks/plan.h"
+#include "runtime-hooks/proven.h"
 #include "runtime-hooks/record.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/event.h"
@@ -254,6 +255,7 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
     _cleanup_free_ char *sentence = NULL;
     uint64_t start = io_monotonic_ns();
     struct err own = {0};
+    bool kept;
     int r;
 
     if (!err)
@@ -268,8 +270,11 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
         return r;
     }
     json_add(job.phases, "total", json_new_double(ms_since(start)));
+    kept = request->image &&
+           proven_save(request->data_dir, request->image, &job.journal, &own) == 0;
     *ret_result = record_result(request, &job.plan, &job.journal.changes, take_ptr(job.phases),
                                 take_ptr(job.restarted), job.interrupted_ns);
+    json_add(*ret_result, "kept", json_new_bool(kept));
     sentence = io_format("%s is at %s, %.1f s after the start of the patch", request->package,
                          request->fixed, ms_since(start) / 1000);
     tell(request, "patch applied", PRIORITY_NOTICE, sentence);
@@ -287,10 +292,10 @@ int patch_rollback(const struct patch_request *request, struct json **ret_result
         r = journal_open_last(&job.journal, err);
     if (r < 0)
         return r;
-    json_add(result, "undone", job.journal.about);
-    job.journal.about = NULL;
+    json_add(result, "undone", record_copy(job.journal.about));
+    if (request->image)
+        proven_forget(request->data_dir, request->image, proven_name(job.journal.about), NULL);
     /* From here on an interruption ends in old all the same. */
-    job.journal.about = record_copy(json_get(result, "undone"));
     r = journal_write(&job.journal, JOURNAL_PICKING_UP, err);
     if (r == 0)
         r = undo(&job, err);

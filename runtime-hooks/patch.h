@@ -46,6 +46,9 @@ struct patch_request {
     char *const *args;   /* how init was started, from the bundle; NULL: unknown */
     char *const *env;    /* its environment; NULL: unknown */
 
+    const char *image; /* 16 hex digits for the unpatched image: a patch that proves itself is kept
+                        * for its next containers (proven.h); NULL: it is not */
+
     const char *data_dir;            /* journals, proven patches, package cache; root's */
     const char *const *package_dirs; /* trusted directories with SHA256SUMS; NULL-ended, or NULL */
     uint64_t deadline_ms;            /* of pick up and verification together; 0: 30 s */
@@ -63,12 +66,13 @@ struct patch_request {
 int patch_plan(const struct patch_request *request, struct json **ret_plan, struct err *err);
 
 /* Applies it. *ret_result: the plan's members and {"changed":{"files","bytes"},"phases_ms":{...},
- * "restarted":[...],"interrupted_ms","vex":{OpenVEX document}}. On failure the container is as it was
+ * "restarted":[...],"interrupted_ms","kept":bool,"vex":{OpenVEX document}}. On failure the container is as it was
  * (the sentence says so, or what could not be brought back); *ret_result is untouched. */
 int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err);
 
-/* Takes the last applied patch of the container back and has it picked up. Uses id, init_pid, args,
- * env, data_dir and deadline_ms of the request. -ENOENT: there is none. */
+/* Takes the last applied patch of the container back and has it picked up; for the image it counts as
+ * proven no longer. Uses id, init_pid, image, data_dir, deadline_ms and notify. -ENOENT: there is
+ * none. */
 int patch_rollback(const struct patch_request *request, struct json **ret_result, struct err *err);
 
 /* Brings the container's files to old when a patcher died before its patch was proven; to be called

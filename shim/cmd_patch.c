@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* opatch-patch: `opatch patch`, `opatch rollback`. From a container's id and a CVE to a request. */
+/* opatch-patch: `opatch patch`, `opatch rollback`, `opatch patches`. From a container's id and a CVE to a request. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "runtime-hooks/patch.h"
+#include "runtime-hooks/proven.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/config.h"
 #include "shim/base/event.h"
@@ -17,7 +18,7 @@
 
 struct options {
     bool plan, json;
-    const char *manager, *package, *fixed;
+    const char *forget, *manager, *package, *fixed;
     pid_t pid; /* instead of a watched container's */
 };
 
@@ -134,7 +135,29 @@ static int act(struct command *command, const char *verb, struct patch_request *
                                  : patch_apply(request, ret_result, err);
 }
 
-static int run(struct command *command, const char *verb, char *const *words, struct err *err) {
+static int patches(struct command *command, struct err *err) {
+    _cleanup_json_ struct json *list = NULL;
+    _cleanup_free_ char *text = NULL;
+    int r = config_load(&command->config, err);
+
+    if (r == 0 && command->options.forget)
+        return proven_forget(command->config.data_dir, command->options.forget, NULL, err);
+    if (r == 0)
+        r = proven_list(command->config.data_dir, &list, err);
+    if (r < 0)
+        return r;
+    if (command->options.json) {
+        text = json_print(list, NULL);
+        printf("%s\n", text);
+    }
+    for (const struct json *p = command->options.json ? NULL : list->first; p; p = p->next)
+        printf("%s  %-16s %s %s\n", json_get_string(p, "key"), json_get_string(p, "name"),
+               json_get_string(p, "package"), json_get_string(p, "fixed"));
+    return 0;
+}
+
+static int patch(struct command *command, const char *verb, char *const *words,
+                 struct err *err) {
     _cleanup_json_ struct json *result = NULL;
     struct patch_request request = {.cve = words[0] ? words[1] : NULL,
                                     .manager = command->options.manager,
@@ -152,6 +175,7 @@ static int run(struct command *command, const char *verb, char *const *words, st
         return r;
     request.id = command->state.id;
     request.init_pid = command->state.init_pid;
+    request.image = command->state.image;
     request.data_dir = command->config.data_dir;
     request.package_dirs = (const char *const *)command->config.package_dirs;
     read_bundle(command, &request);
@@ -178,7 +202,7 @@ static int parse(int argc, char **argv, struct options *options) {
         {"plan", no_argument, NULL, 'n'},          {"json", no_argument, NULL, 'j'},
         {"manager", required_argument, NULL, 'm'}, {"package", required_argument, NULL, 'p'},
         {"fixed", required_argument, NULL, 'f'},   {"pid", required_argument, NULL, 'P'},
-        {0}};
+        {"forget", required_argument, NULL, 'F'},  {0}};
     uint64_t pid;
     int c;
 
@@ -194,6 +218,8 @@ static int parse(int argc, char **argv, struct options *options) {
             options->package = optarg;
         else if (c == 'f')
             options->fixed = optarg;
+        else if (c == 'F')
+            options->forget = optarg;
         else if (c == 'P' && io_parse_u64(optarg, INT32_MAX, &pid) == 0)
             options->pid = (pid_t)pid;
         else
@@ -202,18 +228,27 @@ static int parse(int argc, char **argv, struct options *options) {
     return 0;
 }
 
+static bool is_verb(const char *word) {
+    return strcmp(word, "patch") == 0 || strcmp(word, "rollback") == 0 ||
+           strcmp(word, "patches") == 0;
+}
+
 int main(int argc, char **argv) {
     struct command command = {.events = -1};
     struct err err = {0};
     int r;
 
-    if (argc < 2 || parse(argc - 1, argv + 1, &command.options) < 0) {
+    if (argc < 2 || !is_verb(argv[1]) || parse(argc - 1, argv + 1, &command.options) < 0) {
         fprintf(stderr, "usage: opatch patch [--plan] [--json] ID CVE\n"
                         "       opatch patch [--plan] [--json] --package P --fixed V ID\n"
-                        "       opatch rollback [--json] ID\n");
+                        "       opatch rollback [--json] ID\n"
+                        "       opatch patches [--json] [--forget KEY]\n");
         return 2;
     }
-    r = run(&command, argv[1], argv + 1 + optind, &err);
+    if (strcmp(argv[1], "patches") == 0)
+        r = patches(&command, &err);
+    else
+        r = patch(&command, argv[1], argv + 1 + optind, &err);
     if (r < 0)
         fprintf(stderr, "opatch: %s\n", err.text);
     command_free(&command);

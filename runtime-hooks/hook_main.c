@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opatch-hook: the OCI hook program. State JSON on standard input, the hook's name as first argument.
+ *
+ *   prestart  (or createRuntime) applies the patches that are proven for the container's image, before
+ *             its entry point runs.
+ *   poststop  forgets the container's journal: its files are gone with it.
+ *
+ * A container starts without a patch rather than not at all: whatever goes wrong is an event at most,
+ * nothing is printed (it would end in the container's log), and the exit status is 0. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime-hooks/patch.h"
+#include "runtime-hooks/proven.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/config.h"
+#include "shim/base/event.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+#include "shim/base/state.h"
+
+#define STATE_MAX (1u << 20)
+
+struct hook {
+    struct config config;
+    struct json *input;
+    struct state state;
+};
+
+struct search {
+    const char *id, *bundle;
+    struct state *found;
+};
+
+/* An id is unique below one root only; together with the bundle it names one container. */
+static int match(const char *dir, const struct state *state, void *data) {
+    struct search *search = data;
+
+    if (strcmp(state->id, search->id) != 0 || strcmp(state->bundle, search->bundle) != 0)
+        return 0;
+    return state_load(dir, search->found, NULL) == 0;
+}
+
+static int read_input(struct hook *hook, struct err *err) {
+    _cleanup_free_ char *text = NULL;
+    struct search search = {.found = &hook->state};
+    size_t size;
+    int r = io_read_fd(STDIN_FILENO, "state", STATE_MAX, &text, &size, err);
+
+    if (r == 0)
+        r = json_parse(text, size, JSON_PRESERVE, &hook->input, err);
+    if (r < 0)
+        return r;
+    search.id = json_get_string(hook->input, "id");
+    search.bundle = json_get_string(hook->input, "bundle");
+    if (!search.id || !search.bundle)
+        return err_set(err, EINVAL, "the state names no container");
+    return state_each(hook->config.state_dir, match, &search) == 1
+               ? 0
+               : err_set(err, ENOENT, "the container %.100s is not watched", search.id);
+}
+
+static void tell(const struct hook *hook, const char *rule, enum priority priority,
+                 const char *sentence) {
+    struct event event = {.rule = rule, .priority = priority, .output = sentence,
+                          .container_id = hook->state.id, .profile = hook->state.profile};
+    _cleanup_close_ int fd = event_open(hook->config.data_dir);
+
+    if (fd >= 0)
+        event_write(fd, &event);
+}
+
+static void prestart(struct hook *hook) {
+    _cleanup_close_ int root = open(hook->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_free_ char *sentence = NULL;
+    uint64_t start = io_monotonic_ns();
+    struct err err = {0};
+    int n = root < 0 ? err_errno(&err, errno, "%s", hook->state.rootfs)
+                     : proven_apply(hook->config.data_dir, hook->state.image, hook->state.id, root,
+                                    &err);
+
+    if (n > 0) {
+        sentence = io_format("%d proven patch%s applied before the start, in %.0f ms", n,
+                             n == 1 ? " was" : "es were",
+                             (double)(io_monotonic_ns() - start) / 1e6);
+        tell(hook, "patch applied", PRIORITY_NOTICE, sentence);
+    } else if (n < 0) {
+        sentence = io_format("The container starts without a proven patch: %s", err.text);
+        tell(hook, "patch failed", PRIORITY_ERROR, sentence);
+    }
+}
+
+static void poststop(struct hook *hook) {
+    patch_discard(hook->config.data_dir, hook->state.id, NULL);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(struct hook *);
+} hooks[] = {
+    {"prestart", prestart},
+    {"createRuntime", prestart},
+    {"poststop", poststop},
+};
+
+int main(int argc, char **argv) {
+    struct hook hook = {0};
+    struct err err = {0};
+    size_t i = 0;
+
+    while (argc == 2 && i < ARRAY_SIZE(hooks) && strcmp(argv[1], hooks[i].name) != 0)
+        i++;
+    if (argc != 2 || i == ARRAY_SIZE(hooks)) {
+        fprintf(stderr, "usage: opatch-hook prestart|createRuntime|poststop\n");
+        return 2;
+    }
+    if (config_load(&hook.config, &err) == 0 && read_input(&hook, &err) == 0)
+        hooks[i].run(&hook);
+    json_free(hook.input);
+    state_free(&hook.state);
+    config_free(&hook.config);
+    return 0;
+}
