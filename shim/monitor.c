@@ -77,7 +77,10 @@ static void load_signatures(struct monitor *m, const int fds[CONFIG_MAX_DIRS]) {
 }
 
 static int set_up(struct monitor *m, const char *dir, struct err *err) {
-    struct itimerspec every = {{0, WINDOW_MS * 1000000L}, {0, WINDOW_MS * 1000000L}};
+    /* Windows of all monitors begin at the same moments: see counters.h. */
+    uint64_t window = WINDOW_MS * UINT64_C(1000000), at = (io_monotonic_ns() / window + 1) * window;
+    struct itimerspec every = {{0, (long)window},
+                               {(time_t)(at / 1000000000), (long)(at % 1000000000)}};
     int model = -1, dirs[CONFIG_MAX_DIRS], r;
 
     r = open_everything(m, dir, &model, err);
@@ -92,8 +95,10 @@ static int set_up(struct monitor *m, const char *dir, struct err *err) {
         return err_errno(err, -r, "cannot map the tally");
     m->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (m->timer_fd < 0 || m->epoll_fd < 0 || timerfd_settime(m->timer_fd, 0, &every, NULL) < 0)
+    if (m->timer_fd < 0 || m->epoll_fd < 0 ||
+        timerfd_settime(m->timer_fd, TFD_TIMER_ABSTIME, &every, NULL) < 0)
         return err_errno(err, errno, "cannot set up the clock");
+    monitor_counters_connect(m, dir + strlen(dir) - 16);
     r = priv_drop(m->config.user, err);
     if (r == 0)
         load_signatures(m, dirs);
@@ -122,6 +127,7 @@ static bool serve_keeper(struct monitor *m) {
         for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++)
             place[i] = (message.value & (1u << i)) && next < MESSAGE_MAX_FDS ? fds[next++] : -1;
         monitor_set_container(m, place[0], place[1], place[2]);
+        monitor_counters_start(m);
         return true;
     case MESSAGE_MODEL:
         monitor_take_model(m, fds[0], (int)message.value);
@@ -141,6 +147,7 @@ static void serve_timer(struct monitor *m) {
         return;
     if (atomic_load(&m->tally->exec_ns) == 0)
         return;
+    counters_reader_read(&m->counters);
     for (uint64_t i = 0; i < elapsed && i < 50; i++) {
         monitor_collect(m, elapsed - i);
         monitor_judge(m);
@@ -150,9 +157,12 @@ static void serve_timer(struct monitor *m) {
 static void run(struct monitor *m) {
     struct epoll_event timer = {.events = EPOLLIN, .data.fd = m->timer_fd};
     struct epoll_event socket = {.events = EPOLLIN, .data.fd = MONITOR_SOCKET};
+    struct epoll_event counters = {.events = EPOLLIN, .data.fd = m->counters_fd};
 
     epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, m->timer_fd, &timer);
     epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, MONITOR_SOCKET, &socket);
+    if (m->counters_fd >= 0)
+        epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, m->counters_fd, &counters);
     for (;;) {
         struct epoll_event events[4];
         int n = epoll_wait(m->epoll_fd, events, 4, -1);
@@ -160,6 +170,8 @@ static void run(struct monitor *m) {
         for (int i = 0; i < n; i++) {
             if (events[i].data.fd == m->timer_fd)
                 serve_timer(m);
+            else if (events[i].data.fd == m->counters_fd)
+                monitor_counters_serve(m);
             else if (!serve_keeper(m))
                 return;
         }
@@ -168,7 +180,7 @@ static void run(struct monitor *m) {
 
 int main(int argc, char *argv[]) {
     struct monitor monitor = {.events_fd = -1, .root_fd = -1, .cpu_fd = -1, .memory_fd = -1,
-                              .inotify_fd = -1, .abnormal_row = UINT64_MAX};
+                              .inotify_fd = -1, .counters_fd = -1, .abnormal_row = UINT64_MAX};
     struct err err = {0};
 
     if (argc != 2 || strlen(argv[1]) < 16)

@@ -13,6 +13,7 @@
 #include "shim/base/state.h"
 #include "shim/base/tally.h"
 #include "shim/base/windows.h"
+#include "shim/counters.h"
 #include "signatures/match.h"
 #include "signatures/store.h"
 
@@ -52,8 +53,14 @@ struct monitor {
     size_t columns;
     char (*names)[WINDOWS_NAME_MAX];
     int *feature; /* row of the feature table of each column */
+    bool notified[FEATURES_MAX]; /* rows that the responder counts */
+    unsigned row_cpu, row_memory, row_watch;
     uint64_t last[FEATURES_MAX], evidence_cursor;
     int root_fd, cpu_fd, memory_fd, inotify_fd;
+    int counters_fd; /* connection to opatch-counters; -1: none */
+    struct counters_reader counters;
+    uint64_t odd_row; /* number of windows up to the last odd one; 0: none */
+    bool attentive;   /* every window is to be counted */
     uint64_t last_cpu_ns, last_memory;
     struct windows recent; /* the newest windows; its row 0 is window first_recent */
     uint64_t first_recent, next_row;
@@ -84,6 +91,15 @@ void monitor_collect(struct monitor *monitor, uint64_t elapsed_windows);
 const float *monitor_last_row(const struct monitor *monitor);
 /* The container's files and usage, when its program has started. Descriptors are taken over. */
 void monitor_set_container(struct monitor *monitor, int root_fd, int cpu_fd, int memory_fd);
+
+/* monitor_counters.c: the kernel's counters and accounting (counters.h) */
+/* While still root. key: name of the container's state directory. */
+void monitor_counters_connect(struct monitor *monitor, const char *key);
+void monitor_counters_start(struct monitor *monitor);
+/* Reads an answer, or the end. */
+void monitor_counters_serve(struct monitor *monitor);
+/* Asks for every window to be counted from an odd one on until things have been quiet for a while. */
+void monitor_attend(struct monitor *monitor, bool odd);
 
 /* monitor_record.c */
 int recording_open(struct recording *recording, const char *dir, struct err *err);

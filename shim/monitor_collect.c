@@ -15,10 +15,14 @@ void monitor_collect_init(struct monitor *m) {
     struct notify_set set;
 
     plan_notify_set(&m->config, m->state.profile, &set);
+    m->row_cpu = (unsigned)features_find("acct.cpu_ms");
+    m->row_memory = (unsigned)features_find("acct.memory_kib");
+    m->row_watch = (unsigned)features_find("watch.open");
     m->names = io_alloc(features_count, sizeof(*m->names));
     m->feature = io_alloc(features_count, sizeof(*m->feature));
+    memcpy(m->notified, set.row, sizeof(m->notified));
     for (unsigned i = 0; i < features_count; i++) {
-        if (features[i].syscall && !set.row[i])
+        if (features[i].syscall && !set.row[i] && m->config.counters == COUNTERS_OFF)
             continue;
         snprintf(m->names[m->columns], WINDOWS_NAME_MAX, "%s", features[i].name);
         m->feature[m->columns++] = (int)i;
@@ -107,12 +111,25 @@ static uint64_t growth(int fd, uint64_t *last, float share) {
     return part;
 }
 
-static float accounting(struct monitor *m, const char *name, float share) {
-    if (strcmp(name, "acct.cpu_ms") == 0)
+static float accounting(struct monitor *m, unsigned f, float share) {
+    if (f == m->row_cpu)
         return (float)((double)growth(m->cpu_fd, &m->last_cpu_ns, share) / 1e6);
-    if (strcmp(name, "acct.memory_kib") == 0)
+    if (f == m->row_memory)
         return (float)(growth(m->memory_fd, &m->last_memory, share) / 1024);
-    return 0;
+    if (f == m->row_watch)
+        return 0;
+    return counters_reader_take(&m->counters, f, share);
+}
+
+/* Notifications of a row since the last reading, or their part that belongs to this window. */
+static float notifications(struct monitor *m, unsigned f, float share) {
+    uint64_t now = atomic_load_explicit(&m->tally->counts[f], memory_order_relaxed);
+    uint64_t part = now - m->last[f];
+
+    if (share < 1)
+        part = (uint64_t)((float)part * share + 0.5f);
+    m->last[f] += part;
+    return (float)part;
 }
 
 void monitor_collect(struct monitor *m, uint64_t elapsed_windows) {
@@ -122,18 +139,8 @@ void monitor_collect(struct monitor *m, uint64_t elapsed_windows) {
     row = m->recent.counts + m->recent.rows * m->columns;
     for (size_t i = 0; i < m->columns; i++) {
         unsigned f = (unsigned)m->feature[i];
-        uint64_t now, part;
 
-        if (!features[f].syscall) {
-            row[i] = accounting(m, features[f].name, share);
-            continue;
-        }
-        now = atomic_load_explicit(&m->tally->counts[f], memory_order_relaxed);
-        part = (uint64_t)((float)(now - m->last[f]) * share + 0.5f);
-        if (elapsed_windows <= 1)
-            part = now - m->last[f];
-        row[i] = (float)part;
-        m->last[f] += part;
+        row[i] = m->notified[f] ? notifications(m, f, share) : accounting(m, f, share);
     }
     collect_evidence(m);
     m->recent.rows++;

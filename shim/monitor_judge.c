@@ -156,6 +156,7 @@ void monitor_judge(struct monitor *m) {
     if (m->detector && m->phase != PHASE_LEARNING)
         detector_step(m->detector, monitor_last_row(m), w->evidence + first, w->evidences - first,
                       &context, &verdict);
+    monitor_attend(m, verdict.abnormal || verdict.alarm);
     switch (m->phase) {
     case PHASE_LEARNING:
         learn(m);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <string.h>
 
 #include "shim/base/cleanup.h"
@@ -68,7 +69,9 @@ void recording_add(struct recording *recording, const struct monitor *m) {
         write_header(recording, m);
     for (size_t i = 0; i < m->columns; i++) {
         active = active || (row[i] > 0 && features[m->feature[i]].syscall);
-        fprintf(recording->windows, i ? ",%g" : "%g", (double)row[i]);
+        fputs(i ? "," : "", recording->windows);
+        if (!isnan(row[i])) /* not measured: left empty */
+            fprintf(recording->windows, "%.9g", (double)row[i]);
     }
     putc('\n', recording->windows);
     for (size_t i = m->recent.evidences; i-- > 0;) {

@@ -139,10 +139,23 @@ const struct feature features[] = {
     HOT(timerfd_settime), HOT(timerfd_gettime), HOT(io_uring_enter), HOT(semop), HOT(semtimedop),
     HOT(msgrcv), HOT(msgsnd),
 
-    /* accounting, set by the monitor: CPU milliseconds, growth of memory in KiB, and the opens that
+    /* writes and sends by their bytes, counted in the kernel */
+    {.name = "out.lt256"},
+    {.name = "out.lt4k"},
+    {.name = "out.lt64k"},
+    {.name = "out.ge64k"},
+
+    /* accounting: CPU milliseconds and growth of memory in KiB of the container's cgroups; the
+     * kernel's statistics of its processes (enum counters_account, in its order); opens that
      * inotify saw of a watched file */
     {.name = "acct.cpu_ms"},
     {.name = "acct.memory_kib"},
+    {.name = "acct.switches"},
+    {.name = "acct.faults"},
+    {.name = "acct.reads"},
+    {.name = "acct.writes"},
+    {.name = "acct.exits"},
+    {.name = "acct.crashes"},
     {.name = "watch.open"},
 };
 

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel tells of processes over netlink: their lives (proc connector) and what they have
+ * used (taskstats). Both need CAP_NET_ADMIN in the host's namespaces. */
+#pragma once
+
+#include <stdint.h>
+
+enum process_event_type { PROCESS_FORK, PROCESS_EXEC, PROCESS_EXIT };
+
+struct process_event {
+    enum process_event_type type;
+    int pid;    /* process (thread group); of FORK the new one */
+    int parent; /* FORK only */
+    int status; /* EXIT only: as of wait(2) */
+};
+
+/* Subscribes to the events of all processes; the descriptor polls readable. Negative errno. */
+int netlink_open_processes(int *ret_fd);
+
+/* Calls visit for every event at hand; threads are left out. -ENOBUFS: some were lost. */
+int netlink_read_processes(int fd, void (*visit)(void *data, const struct process_event *event),
+                           void *data);
+
+/* Totals of one task since it began. */
+struct task_account {
+    uint64_t switches, faults, reads, writes;
+};
+
+/* Finds the taskstats family: *ret_family goes into the queries. */
+int netlink_open_taskstats(int *ret_fd, uint16_t *ret_family);
+
+/* Totals of the task with this id. -ESRCH when it is gone. */
+int netlink_taskstats(int fd, uint16_t family, int pid, struct task_account *ret_account);

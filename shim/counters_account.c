@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/counters_account.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/base/netlink.h"
+
+#define LOOKUPS 20
+
+static void add(struct family *family, enum counters_account account, uint64_t n) {
+    atomic_fetch_add_explicit(&family->page->account[account], n, memory_order_relaxed);
+}
+
+static struct family *family_of(const struct accounting *a, int pid, unsigned *ret_index) {
+    for (unsigned i = 0; i < *a->n_families; i++)
+        for (unsigned j = 0; j < a->families[i]->n; j++)
+            if (a->families[i]->process[j].pid == pid) {
+                *ret_index = j;
+                return a->families[i];
+            }
+    return NULL;
+}
+
+static void follow(struct family *family, int pid) {
+    if (family->n < FOLLOWED_MAX)
+        family->process[family->n++] = (struct followed){.pid = pid};
+}
+
+int accounting_is_crash(int status) {
+    static const int polite[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2,
+                                 SIGALRM};
+
+    for (size_t i = 0; i < ARRAY_SIZE(polite); i++)
+        if (WIFSIGNALED(status) && WTERMSIG(status) == polite[i])
+            return 0;
+    return WIFSIGNALED(status);
+}
+
+uint64_t accounting_cgroup(int pid) {
+    static const char *const mounts[] = {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"};
+    _cleanup_free_ char *file = io_format("/proc/%d/cgroup", pid), *text = NULL;
+    struct stat st;
+    char *path;
+    size_t size;
+
+    if (io_read_file(AT_FDCWD, file, 65536, &text, &size, NULL) < 0)
+        return 0;
+    path = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
+    path = path ? strchr(path, '/') : NULL;
+    if (!path || path[1] == '\n' || path[1] == '\0')
+        return 0;
+    path[strcspn(path, "\n")] = '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+        _cleanup_free_ char *any = io_format("%s/cgroup.procs", mounts[i]);
+        _cleanup_free_ char *dir = io_format("%s%s", mounts[i], path);
+
+        if (access(any, F_OK) == 0 && stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
+            return st.st_ino;
+    }
+    return 0;
+}
+
+static int sample(const struct accounting *a, struct followed *process, uint64_t ret_grown[]) {
+    struct task_account now = {0};
+    int r = netlink_taskstats(a->stats_fd, a->stats_family, process->pid, &now);
+    const uint64_t totals[ACCOUNT_EXITS] = {now.switches, now.faults, now.reads, now.writes};
+
+    for (unsigned i = 0; r == 0 && i < ACCOUNT_EXITS; i++) {
+        ret_grown[i] = totals[i] - process->seen[i];
+        process->seen[i] = totals[i];
+    }
+    return r;
+}
+
+/* Follows a process that was there before: what it used so far is of no window. */
+static int follow_late(const struct accounting *a, struct family *family, int pid) {
+    uint64_t before[ACCOUNT_EXITS];
+
+    follow(family, pid);
+    return sample(a, &family->process[family->n - 1], before);
+}
+
+/* A program that the runtime brought into a container has no parent there. */
+static void adopt_by_cgroup(struct accounting *a, int pid) {
+    uint64_t cgroup;
+
+    if (a->lookups == 0)
+        return;
+    a->lookups--;
+    cgroup = accounting_cgroup(pid);
+    for (unsigned i = 0; cgroup && i < *a->n_families; i++)
+        if (a->families[i]->cgroup == cgroup)
+            follow_late(a, a->families[i], pid);
+}
+
+static void note_event(void *data, const struct process_event *event) {
+    struct accounting *a = data;
+    unsigned index;
+    struct family *family =
+        family_of(a, event->type == PROCESS_FORK ? event->parent : event->pid, &index);
+
+    switch (event->type) {
+    case PROCESS_FORK:
+        if (family)
+            follow(family, event->pid);
+        break;
+    case PROCESS_EXEC:
+        if (!family)
+            adopt_by_cgroup(a, event->pid);
+        break;
+    case PROCESS_EXIT:
+        if (!family)
+            break;
+        family->process[index] = family->process[--family->n];
+        add(family, ACCOUNT_EXITS, 1);
+        add(family, ACCOUNT_CRASHES, (uint64_t)accounting_is_crash(event->status));
+        break;
+    }
+}
+
+void accounting_open(struct accounting *a, struct family **families, unsigned *n_families) {
+    *a = (struct accounting){.events_fd = -1, .stats_fd = -1, .lookups = LOOKUPS,
+                             .families = families, .n_families = n_families};
+    if (netlink_open_taskstats(&a->stats_fd, &a->stats_family) < 0)
+        return;
+    if (netlink_open_processes(&a->events_fd) < 0)
+        a->events_fd = -1;
+}
+
+void accounting_follow(struct accounting *a, struct family *family, int init_pid) {
+    if (a->stats_fd >= 0 && a->events_fd >= 0 && follow_late(a, family, init_pid) == 0)
+        atomic_store(&family->page->accounted, 1);
+}
+
+void accounting_events(struct accounting *a) {
+    netlink_read_processes(a->events_fd, note_event, a); /* of lost ones nobody can tell more */
+}
+
+void accounting_sample(struct accounting *a) {
+    a->lookups = LOOKUPS;
+    for (unsigned i = 0; i < *a->n_families; i++) {
+        struct family *family = a->families[i];
+
+        for (unsigned j = 0; j < family->n && j < SAMPLED_MAX; j++) {
+            uint64_t grown[ACCOUNT_EXITS];
+            int r = sample(a, &family->process[j], grown);
+
+            if (r == -ESRCH) /* its end was lost */
+                family->process[j--] = family->process[--family->n];
+            for (unsigned k = 0; r == 0 && k < ACCOUNT_EXITS; k++)
+                add(family, (enum counters_account)k, grown[k]);
+        }
+    }
+}
