@@ -2,6 +2,7 @@
 /* opatch: the OCI runtime front. Creating verbs are prepared and then, as everything else, handed to
  * the low-level runtime by execve; our own verbs are programs beside this one. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,10 @@
 #include "shim/create.h"
 #include "shim/runtime.h"
 
+/* A program that is there for one verb alone gets the words behind it, the others the verb too. */
 static const struct {
     const char *verb, *program, *help;
+    bool alone;
 } own_verbs[] = {
     {"status", "opatch-ctl", "status [ID] [--json]            watched containers"},
     {"events", "opatch-ctl", "events [--follow] [--json] [--container ID]"},
@@ -28,8 +31,8 @@ static const struct {
     {"patch", "opatch-patch", "patch [--plan] [--json] ID CVE  patch one running container"},
     {"rollback", "opatch-patch", "rollback ID                     undo the last patch"},
     {"patches", "opatch-patch", "patches [--forget KEY]          proven patches by image"},
-    {"signature", "opatch-signature", "signature make|lint|show ...    exploit signatures"},
-    {"eval", "opatch-eval", "eval --vectors DIR [--classify] [--json]"},
+    {"signature", "opatch-signature", "signature make|lint|show ...    exploit signatures", true},
+    {"eval", "opatch-eval", "eval --vectors DIR [--classify] [--json]", true},
 };
 
 static int print_help(void) {
@@ -54,7 +57,7 @@ static void run_own_verb(int argc, char *argv[], const struct invocation *invoca
         if (strcmp(own_verbs[i].verb, verb) != 0)
             continue;
         program = runtime_sibling(own_verbs[i].program);
-        execv(program, argv);
+        execv(program, argv + own_verbs[i].alone);
         fprintf(stderr, "opatch: %s: %s\n", program, strerror(errno));
         exit(127);
     }
