@@ -8,26 +8,16 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
-#define MIN_SPREAD 0.1f  /* standard deviation, in transformed units */
+#define FLOOR 0.003      /* variance of a count that is always the same */
+#define MIN_SPREAD 0.1f  /* standard deviation */
 #define INPUT_LIMIT 8.0f /* standard deviations: a network must not see what it never learnt */
 
-static float transformed(enum transform transform, float count) {
-    switch (transform) {
-    case TRANSFORM_SQRT:
-        return sqrtf(count);
-    case TRANSFORM_LOG:
-        return log1pf(count);
-    default:
-        return count;
-    }
-}
-
-/* residual = transformed sums - what the network (or the mean) says they should be.
+/* residual = row - what the network (or the mean) says it should be.
  * input and output are scratch of n, hidden of at most n. */
-static void residual_of(const struct channel *c, const float *sums, float *input, float *hidden,
+static void residual_of(const struct channel *c, const float *row, float *input, float *hidden,
                         float *output, float *ret_residual) {
     for (uint32_t i = 0; i < c->n; i++)
-        ret_residual[i] = (transformed(c->form.transform, sums[i]) - c->mean[i]);
+        ret_residual[i] = row[i] - c->mean[i];
     if (!c->net.weights)
         return;
     for (uint32_t i = 0; i < c->n; i++)
@@ -37,13 +27,13 @@ static void residual_of(const struct channel *c, const float *sums, float *input
         ret_residual[i] -= output[i] * c->spread[i];
 }
 
-static void fit_moments(struct channel *c, const float *sums, size_t count) {
+static void fit_moments(struct channel *c, const float *rows, size_t count) {
     _cleanup_free_ double *sum = io_alloc(c->n, sizeof(*sum));
     _cleanup_free_ double *square = io_alloc(c->n, sizeof(*square));
 
     for (size_t r = 0; r < count; r++) {
         for (uint32_t i = 0; i < c->n; i++) {
-            double x = (double)transformed(c->form.transform, sums[r * c->n + i]);
+            double x = (double)rows[r * c->n + i];
 
             sum[i] += x;
             square[i] += x * x;
@@ -58,23 +48,20 @@ static void fit_moments(struct channel *c, const float *sums, size_t count) {
     }
 }
 
-static void fit_net(struct channel *c, const float *sums, size_t count, uint64_t seed) {
-    _cleanup_free_ float *rows = io_alloc(count * c->n, sizeof(*rows));
-    struct net_options options = {.hidden = c->n < 12 ? 3 : c->n / 4,
-                                  .epochs = 25,
-                                  .rate = 0.02f,
-                                  .momentum = 0,
-                                  .seed = seed};
+static void fit_net(struct channel *c, const float *rows, size_t count, uint32_t hidden,
+                    uint64_t seed) {
+    _cleanup_free_ float *inputs = io_alloc(count * c->n, sizeof(*inputs));
+    struct net_options options = {
+        .hidden = hidden, .epochs = 25, .rate = 0.02f, .momentum = 0, .seed = seed};
 
     for (size_t r = 0; r < count; r++) {
         for (uint32_t i = 0; i < c->n; i++) {
-            float z =
-                (transformed(c->form.transform, sums[r * c->n + i]) - c->mean[i]) / c->spread[i];
+            float z = (rows[r * c->n + i] - c->mean[i]) / c->spread[i];
 
-            rows[r * c->n + i] = fmaxf(fminf(z, INPUT_LIMIT), -INPUT_LIMIT);
+            inputs[r * c->n + i] = fmaxf(fminf(z, INPUT_LIMIT), -INPUT_LIMIT);
         }
     }
-    net_train(rows, count, c->n, &options, &c->net);
+    net_train(inputs, count, c->n, &options, &c->net);
 }
 
 static inline size_t packed(size_t row, size_t column) {
@@ -95,7 +82,7 @@ static void factorise(double *matrix, size_t n) {
     }
 }
 
-static void fit_covariance(struct channel *c, const float *sums, size_t count) {
+static void fit_covariance(struct channel *c, const float *rows, size_t count) {
     const size_t n = c->n, size = packed(n, 0);
     _cleanup_free_ float *residuals = io_alloc(count * n, sizeof(*residuals));
     _cleanup_free_ float *scratch = io_alloc(CHANNEL_SCRATCH(n), sizeof(*scratch));
@@ -103,7 +90,7 @@ static void fit_covariance(struct channel *c, const float *sums, size_t count) {
     _cleanup_free_ double *mean = io_alloc(n, sizeof(*mean));
 
     for (size_t r = 0; r < count; r++) {
-        residual_of(c, sums + r * n, scratch, scratch + n, scratch + 2 * n, residuals + r * n);
+        residual_of(c, rows + r * n, scratch, scratch + n, scratch + 2 * n, residuals + r * n);
         for (size_t i = 0; i < n; i++)
             mean[i] += (double)residuals[r * n + i] / (double)count;
     }
@@ -122,7 +109,7 @@ static void fit_covariance(struct channel *c, const float *sums, size_t count) {
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j <= i; j++)
             covariance[packed(i, j)] /= (double)count;
-        covariance[packed(i, i)] += (double)c->form.floor;
+        covariance[packed(i, i)] += FLOOR;
         c->centre[i] = (float)mean[i];
     }
     factorise(covariance, n);
@@ -130,18 +117,18 @@ static void fit_covariance(struct channel *c, const float *sums, size_t count) {
         c->factor[i] = (float)covariance[i];
 }
 
-void channel_fit(const struct channel_form *form, const float *sums, size_t count, uint32_t n,
-                 uint64_t seed, struct channel *ret_channel) {
-    struct channel c = {.form = *form, .n = n};
+void channel_fit(const float *rows, size_t count, uint32_t n, uint32_t hidden, uint64_t seed,
+                 struct channel *ret_channel) {
+    struct channel c = {.n = n};
 
     c.mean = io_alloc(n, sizeof(float));
     c.spread = io_alloc(n, sizeof(float));
     c.centre = io_alloc(n, sizeof(float));
     c.factor = io_alloc(packed(n, 0), sizeof(float));
-    fit_moments(&c, sums, count);
-    if (form->autoencoder)
-        fit_net(&c, sums, count, seed);
-    fit_covariance(&c, sums, count);
+    fit_moments(&c, rows, count);
+    if (hidden > 0)
+        fit_net(&c, rows, count, hidden, seed);
+    fit_covariance(&c, rows, count);
     *ret_channel = c;
 }
 
@@ -172,12 +159,12 @@ static void backward(const float *factor, size_t n, float *y) {
     }
 }
 
-double channel_score(const struct channel *c, const float *sums, float *scratch, float *ret_parts) {
+double channel_score(const struct channel *c, const float *row, float *scratch, float *ret_parts) {
     const size_t n = c->n;
     float *residual = scratch + 3 * n;
     double square;
 
-    residual_of(c, sums, scratch, scratch + n, scratch + 2 * n, residual);
+    residual_of(c, row, scratch, scratch + n, scratch + 2 * n, residual);
     for (size_t i = 0; i < n; i++)
         residual[i] -= c->centre[i];
     memcpy(scratch, residual, n * sizeof(*scratch));
@@ -190,12 +177,12 @@ double channel_score(const struct channel *c, const float *sums, float *scratch,
     return sqrt(square);
 }
 
-double channel_busy(const struct channel_form *form, const float *sums, uint32_t n) {
+double channel_busy(const float *row, uint32_t n) {
     double calls = 0;
 
     for (uint32_t i = 0; i < n; i++)
-        calls += (double)sums[i];
-    return log1p(calls / form->span);
+        calls += (double)row[i];
+    return log1p(calls);
 }
 
 void channel_calibrate(struct channel *c, const float *busy, float *scores, size_t n) {
@@ -205,10 +192,10 @@ void channel_calibrate(struct channel *c, const float *busy, float *scores, size
     c->tail = tail_fit(scores, n);
 }
 
-double channel_value(const struct channel *c, const float *sums, float *scratch) {
-    double usual = level_usual(&c->level, channel_busy(&c->form, sums, c->n));
+double channel_value(const struct channel *c, const float *row, float *scratch) {
+    double usual = level_usual(&c->level, channel_busy(row, c->n));
 
-    return tail_value(&c->tail, channel_score(c, sums, scratch, NULL) / usual);
+    return tail_value(&c->tail, channel_score(c, row, scratch, NULL) / usual);
 }
 
 void channel_free(struct channel *c) {

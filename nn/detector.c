@@ -11,25 +11,27 @@
 
 #define ATTENTION 10.0 /* abnormal: within this factor of the stated rate */
 
-/* What one source of suspicion says. The sources are the channels, the novelty, the evidence
- * features and the silence, in this order. */
-enum { SOURCE_NOVELTY = MODEL_MAX_CHANNELS, SOURCE_EVIDENCE };
-enum { SOURCE_SILENCE = SOURCE_EVIDENCE + EVIDENCE_FEATURES, SOURCES };
+/* What can raise suspicion. */
+enum { SOURCE_COUNTS, SOURCE_NOVELTY, SOURCE_SILENCE, SOURCE_EVIDENCE };
+#define SOURCES (SOURCE_EVIDENCE + EVIDENCE_FEATURES)
 
 struct detector {
     const struct model *model;
     size_t columns;                  /* live ones */
     char (*names)[WINDOWS_NAME_MAX]; /* of the live columns */
     int32_t *source;                 /* model columns: live column, or -1 */
-    uint8_t
-        *phases;    /* live columns: those of the model's column, 0 for one that it does not know */
-    float *ring;    /* MODEL_MAX_SPAN rows of the model's columns */
-    size_t age;     /* windows since the start or a reset */
-    size_t silence; /* silent windows up to this one */
-    const float *now; /* the counts of this window, during a step */
+    bool *known;                     /* live columns: the model has a column of this name */
+    uint8_t *phases;                 /* live columns: those of the model's column */
+    size_t silence;                  /* silent windows up to this one */
+
+    /* of the window that is judged */
+    const float *counts;
+    enum model_group group; /* whose counts are all known */
+    bool channelled;        /* a channel looks at it */
     float unseen[EVIDENCE_FEATURES];
     double values[SOURCES];
-    float *sums, *parts, *scratch;
+
+    float *row, *parts, *scratch; /* model columns each, and CHANNEL_SCRATCH */
 };
 
 static void bind_columns(struct detector *d) {
@@ -42,6 +44,7 @@ static void bind_columns(struct detector *d) {
         for (size_t c = 0; c < d->columns && d->source[i] < 0; c++) {
             if (strcmp(m->names[i], d->names[c]) == 0) {
                 d->source[i] = (int32_t)c;
+                d->known[c] = true;
                 d->phases[c] = m->phases[i];
             }
         }
@@ -58,8 +61,8 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
     memcpy(d->names, names, columns * sizeof(*d->names));
     d->source = io_alloc(model->columns, sizeof(*d->source));
     d->phases = io_alloc(columns + 1, sizeof(*d->phases));
-    d->ring = io_alloc(MODEL_MAX_SPAN * model->columns, sizeof(*d->ring));
-    d->sums = io_alloc(model->columns, sizeof(*d->sums));
+    d->known = io_alloc(columns + 1, sizeof(*d->known));
+    d->row = io_alloc(model->columns, sizeof(*d->row));
     d->parts = io_alloc(model->columns, sizeof(*d->parts));
     d->scratch = io_alloc(CHANNEL_SCRATCH(model->columns), sizeof(*d->scratch));
     bind_columns(d);
@@ -67,7 +70,6 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
 }
 
 void detector_reset(struct detector *d) {
-    d->age = 0;
     d->silence = 0;
 }
 
@@ -77,88 +79,56 @@ void detector_free(struct detector *d) {
     free(d->names);
     free(d->source);
     free(d->phases);
-    free(d->ring);
-    free(d->sums);
+    free(d->known);
+    free(d->row);
     free(d->parts);
     free(d->scratch);
     free(d);
 }
 
-static float *ring_row(const struct detector *d, size_t age) {
-    return d->ring + age % MODEL_MAX_SPAN * d->model->columns;
+/* Any known count is not zero. */
+static bool is_busy(const struct detector *d) {
+    for (size_t c = 0; c < d->columns; c++)
+        if (d->counts[c] > 0)
+            return true;
+    return false;
 }
 
-/* Takes the window in; returns whether any known count is not zero. */
-static bool remember(struct detector *d, const float *counts) {
-    float *row = ring_row(d, d->age);
-    bool busy = false;
+/* The counts of a group into d->row; false when it is empty or one of them is unknown. */
+static bool take_group(struct detector *d, enum model_group group) {
+    const struct model_columns *columns = &d->model->groups[group];
 
-    d->now = counts;
-    for (size_t i = 0; i < d->model->columns; i++)
-        row[i] = d->source[i] < 0 ? NAN : counts[d->source[i]];
-    for (size_t c = 0; c < d->columns && !busy; c++)
-        busy = counts[c] > 0;
-    d->silence = busy ? 0 : d->silence + 1;
-    d->age++;
-    return busy;
-}
+    for (size_t i = 0; i < columns->n; i++) {
+        int32_t source = d->source[columns->columns[i]];
 
-/* As table_sum(), over the ring. */
-static bool add_up(const struct detector *d, const struct model_columns *columns, size_t span) {
-    float check = 0;
-
-    if (d->age < span)
-        return false;
-    memset(d->sums, 0, columns->n * sizeof(*d->sums));
-    for (size_t k = 1; k <= span; k++) {
-        const float *row = ring_row(d, d->age - k);
-
-        for (size_t i = 0; i < columns->n; i++)
-            d->sums[i] += row[columns->columns[i]];
-    }
-    for (size_t i = 0; i < columns->n; i++)
-        check += d->sums[i];
-    return !isnan(check);
-}
-
-/* The columns of GROUP_ALL are all known in this window. */
-static bool all_known(const struct detector *d) {
-    const struct model_columns *all = &d->model->groups[GROUP_ALL];
-    const float *row = ring_row(d, d->age - 1);
-
-    for (size_t i = 0; i < all->n; i++)
-        if (isnan(row[all->columns[i]]))
+        if (source < 0 || isnan(d->counts[source]))
             return false;
-    return all->n > 0;
+        d->row[i] = d->counts[source];
+    }
+    return columns->n > 0;
 }
 
+/* A column that a channel looks at is judged there, with its size in proportion. */
 static double novelty_of(const struct detector *d, size_t column, uint8_t phases) {
-    if (!(d->now[column] > 0) || (d->phases[column] & phases) ||
-        !(d->phases[column] & COLUMN_MEASURED))
+    if (!(d->counts[column] > 0) || (d->phases[column] & phases) ||
+        !(d->phases[column] & COLUMN_MEASURED) || (d->channelled && d->known[column]))
         return 0;
-    return model_novelty_of((double)d->now[column]);
+    return model_novelty_of((double)d->counts[column]);
 }
 
-/* Channels and novelty: the value of their fusion. */
-static double judge_counts(struct detector *d, bool channels, uint8_t phases) {
+/* Channel and novelty; returns the greater value. */
+static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
     const struct model *m = d->model;
-    const enum model_group group = all_known(d) ? GROUP_ALL : GROUP_ALWAYS;
-    double values[MODEL_MAX_CHANNELS], novelty = 0, fused;
-    size_t n = 0;
+    double novelty = 0;
 
+    d->group = take_group(d, GROUP_ALL) ? GROUP_ALL : GROUP_ALWAYS;
+    d->channelled = !startup && (d->group == GROUP_ALL || take_group(d, GROUP_ALWAYS));
+    if (d->channelled)
+        d->values[SOURCE_COUNTS] = channel_value(&m->channels[d->group], d->row, d->scratch);
     for (size_t c = 0; c < d->columns; c++)
         novelty += novelty_of(d, c, phases);
     d->values[SOURCE_NOVELTY] = tail_value(&m->novelty, novelty);
-    for (size_t i = 0; i < m->n_channels && channels; i++) {
-        const struct channel *channel = &m->channels[i].channel;
-
-        if (m->channels[i].group != group || !add_up(d, &m->groups[group], channel->form.span))
-            continue;
-        d->values[i] = channel_value(channel, d->sums, d->scratch);
-        values[n++] = d->values[i];
-    }
-    fused = model_fuse(values, n, d->values[SOURCE_NOVELTY]);
-    return tail_value(&m->fused[group], exp(fused / MODEL_FUSED_SCALE));
+    return fmax(d->values[SOURCE_COUNTS], d->values[SOURCE_NOVELTY]);
 }
 
 /* Several new things in one window support each other: their positive values add up. */
@@ -214,46 +184,36 @@ static void put(struct verdict *verdict, const char *name, double observed, doub
         verdict->n++;
 }
 
-/* The counts behind a channel's value, with share weights that add up to weight. */
-static void explain_channel(struct detector *d, size_t number, double weight,
-                            struct verdict *verdict) {
+/* The counts behind the channel's value, with weights that add up to weight. */
+static void explain_channel(struct detector *d, double weight, struct verdict *verdict) {
     const struct model *m = d->model;
-    const struct channel *channel = &m->channels[number].channel;
-    const struct model_columns *columns = &m->groups[m->channels[number].group];
-    const uint32_t span = channel->form.span;
+    const struct model_columns *columns = &m->groups[d->group];
     double sum = 0;
 
-    if (!add_up(d, columns, span))
-        return;
-    channel_score(channel, d->sums, d->scratch, d->parts);
+    channel_score(&m->channels[d->group], d->row, d->scratch, d->parts);
     for (size_t i = 0; i < columns->n; i++)
         sum += fmax((double)d->parts[i], 0);
     for (size_t i = 0; i < columns->n; i++) {
         uint16_t c = columns->columns[i];
 
-        put(verdict, m->names[c], (double)d->sums[i] / span, (double)m->normal[c],
+        put(verdict, m->names[c], (double)d->row[i], (double)m->normal[c],
             weight * (double)d->parts[i] / sum);
     }
 }
 
 static void explain(struct detector *d, uint8_t phases, struct verdict *verdict) {
-    size_t channel = 0;
     double sum = 0, novelty = 0;
 
     for (size_t i = 0; i < SOURCES; i++)
-        if (i >= MODEL_MAX_CHANNELS)
-            sum += fmax(d->values[i], 0);
-        else if (d->values[i] > d->values[channel])
-            channel = i;
-    sum += fmax(d->values[channel], 0);
-    if (sum <= 0)
-        sum = 1;
-    if (d->values[channel] > 0)
-        explain_channel(d, channel, d->values[channel] / sum, verdict);
+        sum += fmax(d->values[i], 0);
+    if (sum <= 0) /* attention only: what the counts say is all there is */
+        sum = d->values[SOURCE_COUNTS] = 1;
+    if (d->values[SOURCE_COUNTS] > 0 && d->channelled)
+        explain_channel(d, d->values[SOURCE_COUNTS] / sum, verdict);
     for (size_t c = 0; c < d->columns; c++)
         novelty += novelty_of(d, c, phases);
     for (size_t c = 0; c < d->columns && novelty > 0; c++)
-        put(verdict, d->names[c], (double)d->now[c], 0,
+        put(verdict, d->names[c], (double)d->counts[c], 0,
             d->values[SOURCE_NOVELTY] / sum * novelty_of(d, c, phases) / novelty);
     for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
         put(verdict, evidence_feature_name((enum evidence_feature)f), (double)d->unseen[f], 0,
@@ -269,11 +229,16 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     const uint8_t phases = EVIDENCE_STEADY | (context->startup ? EVIDENCE_STARTUP : 0);
     const double limit = -log(m->rate * m->rows);
     double value = TAIL_NEVER, unseen;
+    bool busy;
 
+    d->counts = counts;
+    d->channelled = false;
     for (size_t i = 0; i < SOURCES; i++)
         d->values[i] = TAIL_NEVER;
-    if (remember(d, counts))
-        value = judge_counts(d, !context->startup, phases);
+    busy = is_busy(d);
+    d->silence = busy ? 0 : d->silence + 1;
+    if (busy)
+        value = judge_counts(d, context->startup, phases);
     else if (!context->startup)
         value = d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence);
     unseen = judge_evidence(d, evidence, n_evidence, phases);

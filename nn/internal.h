@@ -7,8 +7,6 @@
 #include "nn/model.h"
 #include "nn/tail.h"
 
-#define MODEL_MAX_CHANNELS 16
-#define MODEL_MAX_SPAN 16
 #define MODEL_MAX_COLUMNS 256 /* that a model looks at; of more, the busiest */
 #define MODEL_SILENCE_MIN 20  /* windows: shorter silences are nothing */
 
@@ -22,11 +20,6 @@ enum model_group { GROUP_ALWAYS, GROUP_ALL, GROUPS };
 struct model_columns {
     uint32_t n;
     uint16_t *columns; /* numbers of model columns, ascending */
-};
-
-struct model_channel {
-    enum model_group group;
-    struct channel channel;
 };
 
 /* One feature of the evidence: how often held-out windows had something of it that the others had
@@ -44,16 +37,12 @@ struct model {
     uint8_t *phases; /* columns: where it ever counted, and whether it was ever measured */
     float *normal;   /* columns: mean count of a steady window in which it was measured */
     struct model_columns groups[GROUPS]; /* GROUP_ALL is empty when it would be the same */
-    uint32_t n_channels;
-    struct model_channel channels[MODEL_MAX_CHANNELS];
-    struct tail novelty;       /* of model_novelty() */
-    struct tail fused[GROUPS]; /* of exp(value / MODEL_FUSED_SCALE), see model_fuse() */
-    uint32_t silence;          /* longest run of silent windows */
+    struct channel channels[GROUPS];     /* of a group without columns: empty */
+    struct tail novelty;                 /* of model_novelty_of() summed over a window */
+    uint32_t silence;                    /* longest run of silent windows */
     struct model_unseen unseen[EVIDENCE_FEATURES];
     struct evidence_set evidence;
 };
-
-#define MODEL_FUSED_SCALE 4.0
 
 /* Novelty of a window: sum of 1 + ln(1 + count) over what counts here and in no normal window. */
 double model_novelty_of(double count);
@@ -63,6 +52,3 @@ double model_unseen_value(const struct model *model, enum evidence_feature featu
 
 /* Value of a silence of this many windows. */
 double model_silence_value(const struct model *model, size_t windows);
-
-/* What the channels and the novelty say together. */
-double model_fuse(const double *values, size_t n, double novelty);

@@ -25,10 +25,10 @@ void model_free(struct model *model) {
     free(model->names);
     free(model->phases);
     free(model->normal);
-    for (size_t g = 0; g < GROUPS; g++)
+    for (size_t g = 0; g < GROUPS; g++) {
         free(model->groups[g].columns);
-    for (size_t i = 0; i < model->n_channels; i++)
-        channel_free(&model->channels[i].channel);
+        channel_free(&model->channels[g]);
+    }
     evidence_set_free(&model->evidence);
     free(model);
 }
@@ -54,14 +54,6 @@ double model_silence_value(const struct model *model, size_t windows) {
     if (windows <= model->silence)
         return TAIL_NEVER;
     return (log((double)windows / fmax(model->silence, MODEL_SILENCE_MIN)) / EXCESS_SCALE) - 1;
-}
-
-double model_fuse(const double *values, size_t n, double novelty) {
-    double fused = novelty;
-
-    for (size_t i = 0; i < n; i++)
-        fused = fmax(fused, values[i]);
-    return fused;
 }
 
 static int by_weight(const void *a, const void *b) {

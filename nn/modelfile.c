@@ -54,13 +54,7 @@ static size_t factor_size(size_t n) {
     return n * (n + 1) / 2;
 }
 
-static void write_channel(struct writer *w, const struct model_channel *channel) {
-    const struct channel *c = &channel->channel;
-
-    write_u32(w, channel->group);
-    write_u32(w, c->form.transform);
-    write_u32(w, c->form.span);
-    write_floats(w, &c->form.floor, 1);
+static void write_channel(struct writer *w, const struct channel *c) {
     write_u32(w, c->net.weights ? c->net.hidden : 0);
     write_floats(w, c->mean, c->n);
     write_floats(w, c->spread, c->n);
@@ -85,12 +79,10 @@ static void write_body(struct writer *w, const struct model *m) {
         write_u32(w, m->groups[g].n);
         write_bytes(w, m->groups[g].columns, m->groups[g].n * sizeof(uint16_t));
     }
-    write_u32(w, m->n_channels);
-    for (size_t i = 0; i < m->n_channels; i++)
-        write_channel(w, &m->channels[i]);
-    write_tail(w, &m->novelty);
     for (size_t g = 0; g < GROUPS; g++)
-        write_tail(w, &m->fused[g]);
+        if (m->groups[g].n > 0)
+            write_channel(w, &m->channels[g]);
+    write_tail(w, &m->novelty);
     write_u32(w, m->silence);
     for (size_t f = 0; f < EVIDENCE_FEATURES; f++) {
         write_u32(w, m->unseen[f].episodes);
@@ -205,28 +197,19 @@ static void read_level(struct parser *p, struct level *level) {
         level->usual[b] = read_float(p, -1e3f, "usual distance of a level");
 }
 
-static void read_channel(struct parser *p, struct model *m) {
-    struct model_channel *channel = &m->channels[m->n_channels];
-    struct channel *c = &channel->channel;
-    uint32_t hidden;
+static void read_channel(struct parser *p, uint32_t n, struct channel *c) {
+    uint32_t hidden = read_u32(p, 0, n < MAX_HIDDEN ? n : MAX_HIDDEN, "too many hidden units");
 
-    channel->group = read_u32(p, 0, GROUPS - 1, "no such group");
-    c->n = m->groups[channel->group].n;
-    c->form.transform = read_u32(p, 0, TRANSFORMS - 1, "no such transform");
-    c->form.span = read_u32(p, 1, MODEL_MAX_SPAN, "span of a channel");
-    c->form.floor = read_float(p, 0, "floor of a channel");
-    hidden = read_u32(p, 0, c->n < MAX_HIDDEN ? c->n : MAX_HIDDEN, "too many hidden units");
-    c->form.autoencoder = hidden > 0;
-    m->n_channels++;
-    c->mean = read_floats(p, c->n, -INFINITY, "a mean that is no number");
-    c->spread = read_floats(p, c->n, 1e-6f, "a spread that is not positive");
+    c->n = n;
+    c->mean = read_floats(p, n, -INFINITY, "a mean that is no number");
+    c->spread = read_floats(p, n, 1e-6f, "a spread that is not positive");
     if (hidden > 0) {
-        c->net.inputs = c->n;
+        c->net.inputs = n;
         c->net.hidden = hidden;
         c->net.weights =
-            read_floats(p, net_weights(c->n, hidden), -INFINITY, "a weight that is no number");
+            read_floats(p, net_weights(n, hidden), -INFINITY, "a weight that is no number");
     }
-    c->centre = read_floats(p, c->n, -INFINITY, "a centre that is no number");
+    c->centre = read_floats(p, n, -INFINITY, "a centre that is no number");
     read_factor(p, c);
     read_level(p, &c->level);
     read_tail(p, &c->tail);
@@ -274,19 +257,15 @@ static void read_evidence(struct parser *p, struct model *m) {
 }
 
 static void read_body(struct parser *p, struct model *m) {
-    uint32_t channels;
-
     read_bytes(p, &m->rate, sizeof(m->rate));
     if (!(m->rate > 0 && m->rate < 1))
         fail(p, "false-alarm rate");
     m->rows = read_u32(p, 1, UINT32_MAX, "number of rows");
     read_columns(p, m);
-    channels = read_u32(p, 0, MODEL_MAX_CHANNELS, "number of channels");
-    while (p->error == 0 && m->n_channels < channels)
-        read_channel(p, m);
+    for (size_t g = 0; g < GROUPS && p->error == 0; g++)
+        if (m->groups[g].n > 0)
+            read_channel(p, m->groups[g].n, &m->channels[g]);
     read_tail(p, &m->novelty);
-    for (size_t g = 0; g < GROUPS; g++)
-        read_tail(p, &m->fused[g]);
     m->silence = read_u32(p, 0, m->rows, "longest silence");
     read_evidence(p, m);
     if (p->error == 0 && p->at < p->size)

@@ -82,22 +82,16 @@ int table_make(const struct windows *runs, size_t n_runs, size_t startup_rows,
     return 0;
 }
 
-bool table_sum(const struct table *t, size_t row, size_t span, const uint16_t *columns, size_t n,
-               float *ret_sums) {
-    float check = 0;
+bool table_take(const struct table *t, size_t row, const uint16_t *columns, size_t n,
+                float *ret_counts) {
+    const float *counts = t->counts + row * t->columns;
 
-    if (t->age[row] + 1 < span)
-        return false;
-    memset(ret_sums, 0, n * sizeof(*ret_sums));
-    for (size_t k = 0; k < span; k++) {
-        const float *counts = t->counts + (row - k) * t->columns;
-
-        for (size_t i = 0; i < n; i++)
-            ret_sums[i] += counts[columns[i]];
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(counts[columns[i]]))
+            return false;
+        ret_counts[i] = counts[columns[i]];
     }
-    for (size_t i = 0; i < n; i++)
-        check += ret_sums[i]; /* NaN when any of them is */
-    return !isnan(check);
+    return true;
 }
 
 bool table_silent(const struct table *t, size_t row) {

@@ -22,10 +22,9 @@ struct table {
 int table_make(const struct windows *runs, size_t n_runs, size_t startup_rows,
                struct table *ret_table, struct err *err);
 
-/* Sums over the last span rows of these columns into ret_sums (n). False, with nothing to use in
- * ret_sums, when the run is younger than that or a count is unknown. */
-bool table_sum(const struct table *table, size_t row, size_t span, const uint16_t *columns,
-               size_t n, float *ret_sums);
+/* The counts of these columns (n) of a row. False when one of them is unknown. */
+bool table_take(const struct table *table, size_t row, const uint16_t *columns, size_t n,
+                float *ret_counts);
 
 /* Every known count of the row is zero. */
 bool table_silent(const struct table *table, size_t row);

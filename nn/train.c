@@ -10,16 +10,10 @@
 #include "shim/base/io.h"
 
 #define FOLDS 4
+#define HIDDEN 2 /* units of the network: the load has few independent reasons */
 #define GROUP_MIN_ROWS                                                                             \
     100 /* windows in which everything was measured, to learn from them apart                      \
          */
-
-/* The views of a window; the same for every application. */
-static const struct channel_form forms[] = {
-    {.transform = TRANSFORM_RAW, .span = 1, .floor = 0.003f, .autoencoder = true},
-    {.transform = TRANSFORM_RAW, .span = 3, .floor = 0.003f, .autoencoder = false},
-    {.transform = TRANSFORM_SQRT, .span = 1, .floor = 0.003f, .autoencoder = false},
-};
 
 /* What is learnt from: the steady rows of a table, in order, cut into FOLDS blocks. */
 struct lesson {
@@ -127,49 +121,61 @@ static void choose_groups(const struct lesson *lesson) {
         groups[GROUP_ALL].n = 0;
 }
 
-/* One channel: scores of rows by channels that did not learn from them go to ret_scores (n, 0 for
- * a silent or incomplete row), then the channel that learnt from all. */
-static bool learn_channel(const struct lesson *lesson, enum model_group group,
-                          const struct channel_form *form, uint64_t seed, float *ret_scores,
-                          struct channel *ret_channel) {
-    const struct model_columns *columns = &lesson->model->groups[group];
-    _cleanup_free_ float *sums = io_alloc(lesson->n * columns->n + 1, sizeof(*sums));
-    _cleanup_free_ float *part = io_alloc(lesson->n * columns->n + 1, sizeof(*part));
-    _cleanup_free_ size_t *index = io_alloc(lesson->n, sizeof(*index));
-    _cleanup_free_ float *scratch = io_alloc(CHANNEL_SCRATCH(columns->n), sizeof(*scratch));
-    _cleanup_free_ float *busy = io_alloc(lesson->n, sizeof(*busy));
-    const size_t width = columns->n * sizeof(*sums);
+/* The rows in which a group was measured and anything was called: index (their numbers), counts (n
+ * columns each) and how busy they were, by the lesson's rows. Returns how many. */
+static size_t collect(const struct lesson *lesson, const struct model_columns *columns,
+                      size_t *ret_index, float *ret_counts, float *ret_busy) {
     size_t n = 0;
 
     for (size_t i = 0; i < lesson->n; i++) {
-        if (lesson->silent[i] || !table_sum(lesson->table, lesson->rows[i], form->span,
-                                            columns->columns, columns->n, sums + n * columns->n))
+        float *row = ret_counts + n * columns->n;
+
+        if (lesson->silent[i] ||
+            !table_take(lesson->table, lesson->rows[i], columns->columns, columns->n, row))
             continue;
-        busy[i] = (float)channel_busy(form, sums + n * columns->n, columns->n);
-        index[n++] = i;
+        ret_busy[i] = (float)channel_busy(row, columns->n);
+        ret_index[n++] = i;
     }
-    if (n < MODEL_MIN_ROWS / 2)
-        return false;
-    memset(ret_scores, 0, lesson->n * sizeof(*ret_scores));
+    return n;
+}
+
+/* The channel of a group, fitted to all rows and calibrated on the distances of each fold from a
+ * channel fitted to the others. */
+static void learn_channel(const struct lesson *lesson, enum model_group group) {
+    struct model_columns *columns = &lesson->model->groups[group];
+    const uint32_t hidden = lesson->options->without_autoencoder ? 0 : HIDDEN;
+    const uint64_t seed = lesson->options->seed * (FOLDS + 1);
+    _cleanup_free_ float *counts = io_alloc(lesson->n * columns->n + 1, sizeof(*counts));
+    _cleanup_free_ float *part = io_alloc(lesson->n * columns->n + 1, sizeof(*part));
+    _cleanup_free_ float *scratch = io_alloc(CHANNEL_SCRATCH(columns->n), sizeof(*scratch));
+    _cleanup_free_ size_t *index = io_alloc(lesson->n, sizeof(*index));
+    _cleanup_free_ float *busy = io_alloc(lesson->n, sizeof(*busy));
+    _cleanup_free_ float *scores = io_alloc(lesson->n, sizeof(*scores));
+    const size_t width = columns->n * sizeof(*counts);
+    const size_t n = collect(lesson, columns, index, counts, busy);
+
+    if (n < MODEL_MIN_ROWS / 2) {
+        columns->n = 0;
+        return;
+    }
     for (size_t fold = 0; fold < FOLDS; fold++) {
         struct channel apart = {0};
         size_t taken = 0;
 
         for (size_t k = 0; k < n; k++)
             if (fold_of(lesson, index[k]) != fold)
-                memcpy(part + taken++ * columns->n, sums + k * columns->n, width);
+                memcpy(part + taken++ * columns->n, counts + k * columns->n, width);
         if (taken == 0)
             continue;
-        channel_fit(form, part, taken, columns->n, seed + fold + 1, &apart);
+        channel_fit(part, taken, columns->n, hidden, seed + fold + 1, &apart);
         for (size_t k = 0; k < n; k++)
             if (fold_of(lesson, index[k]) == fold)
-                ret_scores[index[k]] =
-                    (float)channel_score(&apart, sums + k * columns->n, scratch, NULL);
+                scores[index[k]] =
+                    (float)channel_score(&apart, counts + k * columns->n, scratch, NULL);
         channel_free(&apart);
     }
-    channel_fit(form, sums, n, columns->n, seed, ret_channel);
-    channel_calibrate(ret_channel, busy, ret_scores, lesson->n);
-    return true;
+    channel_fit(counts, n, columns->n, hidden, seed, &lesson->model->channels[group]);
+    channel_calibrate(&lesson->model->channels[group], busy, scores, lesson->n);
 }
 
 /* Novelty of each row against the rows of the other folds. */
@@ -251,37 +257,6 @@ static void learn_silence(const struct lesson *lesson) {
     }
 }
 
-/* The channels of a group and the tail of what they say together with the novelty. */
-static void learn_group(const struct lesson *lesson, enum model_group group, const float *novelty) {
-    struct model *m = lesson->model;
-    const size_t first = m->n_channels;
-    _cleanup_free_ float *scores = io_alloc(lesson->n * ARRAY_SIZE(forms), sizeof(*scores));
-    _cleanup_free_ float *fused = io_alloc(lesson->n, sizeof(*fused));
-
-    for (size_t f = 0; f < ARRAY_SIZE(forms) && m->groups[group].n > 0; f++) {
-        struct model_channel *channel = &m->channels[m->n_channels];
-        struct channel_form form = forms[f];
-        size_t at = (m->n_channels - first) * lesson->n;
-
-        form.autoencoder &= !lesson->options->without_autoencoder;
-        channel->group = group;
-        if (learn_channel(lesson, group, &form, lesson->options->seed + f * 100, scores + at,
-                          &channel->channel))
-            m->n_channels++;
-    }
-    for (size_t i = 0; i < lesson->n; i++) {
-        double values[ARRAY_SIZE(forms)];
-        size_t n = m->n_channels - first;
-
-        for (size_t c = 0; c < n; c++)
-            values[c] =
-                tail_value(&m->channels[first + c].channel.tail, (double)scores[c * lesson->n + i]);
-        fused[i] = (float)exp(model_fuse(values, n, tail_value(&m->novelty, (double)novelty[i])) /
-                              MODEL_FUSED_SCALE);
-    }
-    m->fused[group] = tail_fit(fused, lesson->n);
-}
-
 static void learn(const struct lesson *lesson) {
     struct model *m = lesson->model;
     _cleanup_free_ float *novelty = io_alloc(lesson->n, sizeof(*novelty));
@@ -296,7 +271,8 @@ static void learn(const struct lesson *lesson) {
     learn_silence(lesson);
     learn_evidence(lesson);
     for (size_t g = 0; g < GROUPS; g++)
-        learn_group(lesson, (enum model_group)g, novelty);
+        if (m->groups[g].n > 0)
+            learn_channel(lesson, (enum model_group)g);
 }
 
 int model_train(const struct windows *runs, size_t n_runs, const struct train_options *options,
