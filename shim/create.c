@@ -218,8 +218,8 @@ static int replace_config(const struct creation *c, struct err *err) {
     unlinkat(c->bundle_fd, CREATE_SAVED_NAME, 0);
     if (linkat(c->bundle_fd, "config.json", c->bundle_fd, CREATE_SAVED_NAME, 0) < 0)
         return err_errno(err, errno, "%s/config.json: cannot keep the original", c->bundle);
-    r = io_replace_file(c->bundle_fd, "config.json", text, size, c->config_stat.st_mode & 07777,
-                        c->config_stat.st_uid, c->config_stat.st_gid, err);
+    r = io_replace_volatile(c->bundle_fd, "config.json", text, size, c->config_stat.st_mode & 07777,
+                            c->config_stat.st_uid, c->config_stat.st_gid, err);
     if (r < 0)
         unlinkat(c->bundle_fd, CREATE_SAVED_NAME, 0);
     return r;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -78,14 +79,14 @@ int io_write_all(int fd, const void *data, size_t size) {
 }
 
 static int fill_temporary(int fd, const void *data, size_t size, mode_t mode, uid_t uid,
-                          gid_t gid) {
+                          gid_t gid, bool durable) {
     int r = io_write_all(fd, data, size);
 
     if (r < 0)
         return r;
     if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) < 0)
         return -errno;
-    if (fchmod(fd, mode) < 0 || fsync(fd) < 0)
+    if (fchmod(fd, mode) < 0 || (durable && fsync(fd) < 0))
         return -errno;
     return 0;
 }
@@ -104,8 +105,8 @@ static int sync_directory_of(int dirfd, const char *path) {
     return 0;
 }
 
-int io_replace_file(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
-                    uid_t uid, gid_t gid, struct err *err) {
+static int replace(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
+                   uid_t uid, gid_t gid, bool durable, struct err *err) {
     char temporary[PATH_MAX];
     _cleanup_close_ int fd = -1;
     int r;
@@ -117,15 +118,25 @@ int io_replace_file(int dirfd, const char *path, const void *data, size_t size, 
     fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(err, errno, "%s: cannot create a temporary file beside it", path);
-    r = fill_temporary(fd, data, size, mode, uid, gid);
+    r = fill_temporary(fd, data, size, mode, uid, gid, durable);
     if (r == 0 && renameat(dirfd, temporary, dirfd, path) < 0)
         r = -errno;
     if (r < 0) {
         unlinkat(dirfd, temporary, 0);
         return err_errno(err, -r, "%s: cannot replace", path);
     }
-    r = sync_directory_of(dirfd, path);
+    r = durable ? sync_directory_of(dirfd, path) : 0;
     return r < 0 ? err_errno(err, -r, "%s: cannot sync its directory", path) : 0;
+}
+
+int io_replace_file(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
+                    uid_t uid, gid_t gid, struct err *err) {
+    return replace(dirfd, path, data, size, mode, uid, gid, true, err);
+}
+
+int io_replace_volatile(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
+                        uid_t uid, gid_t gid, struct err *err) {
+    return replace(dirfd, path, data, size, mode, uid, gid, false, err);
 }
 
 int io_mkdir_p(const char *path, mode_t mode, struct err *err) {

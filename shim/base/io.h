@@ -27,6 +27,11 @@ int io_write_all(int fd, const void *data, size_t size);
 int io_replace_file(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
                     uid_t uid, gid_t gid, struct err *err);
 
+/* The same without waiting for the disk, which can take a good part of a second: for what means nothing
+ * after a reboot. After a crash of the machine the file may be either or empty. */
+int io_replace_volatile(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
+                        uid_t uid, gid_t gid, struct err *err);
+
 /* mkdir -p with this mode for what is missing; existing directories are not changed. */
 int io_mkdir_p(const char *path, mode_t mode, struct err *err);
 

@@ -66,7 +66,7 @@ int state_save(const char *dir, const struct state *state, struct err *err) {
     json_add(root, "init_starttime", json_new_u64(state->init_starttime));
     json_add(root, "keeper_pid", json_new_u64((uint64_t)state->keeper_pid));
     text = json_print(root, &size);
-    return io_replace_file(AT_FDCWD, path, text, size, 0600, (uid_t)-1, (gid_t)-1, err);
+    return io_replace_volatile(AT_FDCWD, path, text, size, 0600, (uid_t)-1, (gid_t)-1, err);
 }
 
 static int read_numbers(const struct json *root, struct state *state) {
@@ -180,7 +180,7 @@ uint64_t state_starttime(pid_t pid) {
 }
 
 int state_alive(const struct state *state) {
-    return state->init_pid > 0 && state->init_starttime == state_starttime(state->init_pid);
+    return state->init_starttime > 0 && state->init_starttime == state_starttime(state->init_pid);
 }
 
 void state_free(struct state *state) {
