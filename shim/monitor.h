@@ -28,6 +28,7 @@ enum monitor_fd {
 #define MONITOR_RECENT_ROWS 600  /* windows that are kept for matching and explanation */
 #define MONITOR_RECENT_EVIDENCE 2048
 #define MONITOR_QUIET_ROWS 30    /* windows without alarm that end one */
+#define MONITOR_UNSURE_ROWS 20   /* windows that an unsure name waits for a surer one */
 #define MONITOR_NAMING_ROWS 50   /* windows after an alarm in which it may still get its name */
 
 /* A pair of files in the form of windows.h. */

@@ -10,6 +10,8 @@
 #include "shim/monitor.h"
 #include "shim/proto.h"
 
+#define SURE 0.8 /* confidence for naming at once, and for patching without being asked */
+
 #define MAX_FEATURES (FEATURES_MAX + 16) /* the table's, and the detector's of evidence */
 
 /* Where the alarm's windows start in recent, and how many there are. */
@@ -128,7 +130,7 @@ static void ask_for_patch(struct monitor *m, const struct match_result *result) 
     bool may = strcmp(m->state.mode, mode_name(MODE_PATCH)) == 0 ||
                strcmp(m->state.mode, mode_name(MODE_HOLD)) == 0;
 
-    if (!may || !result->signature || !result->signature->patch || was_tried(m, result->id))
+    if (!may || result->confidence < SURE || !result->signature->patch || was_tried(m, result->id))
         return;
     snprintf(m->tried[m->n_tried % ARRAY_SIZE(m->tried)], SIGNATURE_ID_MAX, "%s", result->id);
     m->n_tried += m->n_tried < ARRAY_SIZE(m->tried);
@@ -162,7 +164,8 @@ void monitor_try_naming(struct monitor *m) {
     observation.n_evidence = m->recent.evidences - evidence;
     observation.facts = m->facts_gathered ? &m->facts : NULL;
     match_signatures(&m->signatures, &observation, &result);
-    if (!result.signature)
+    if (!result.signature ||
+        (result.confidence < SURE && m->next_row - m->alarm.first_row <= MONITOR_UNSURE_ROWS))
         return;
     snprintf(m->alarm.cve, sizeof(m->alarm.cve), "%s", result.id);
     report_name(m, &result);
