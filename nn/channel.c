@@ -8,8 +8,10 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
-#define FLOOR 0.003      /* variance of a count that is always the same */
-#define MIN_SPREAD 0.1f  /* standard deviation */
+#define FLOOR 0.003     /* variance of a count that is always the same */
+#define MIN_SPREAD 0.1f /* standard deviation */
+#define EPOCHS 25       /* passes over the rows, fewer for more than TRAINED_ROWS rows */
+#define TRAINED_ROWS 5000u
 #define INPUT_LIMIT 8.0f /* standard deviations: a network must not see what it never learnt */
 
 /* residual = row - what the network (or the mean) says it should be.
@@ -51,8 +53,13 @@ static void fit_moments(struct channel *c, const float *rows, size_t count) {
 static void fit_net(struct channel *c, const float *rows, size_t count, uint32_t hidden,
                     uint64_t seed) {
     _cleanup_free_ float *inputs = io_alloc(count * c->n, sizeof(*inputs));
-    struct net_options options = {
-        .hidden = hidden, .epochs = 25, .rate = 0.02f, .momentum = 0, .seed = seed};
+    const uint32_t epochs =
+        count < TRAINED_ROWS ? EPOCHS : (uint32_t)(TRAINED_ROWS * EPOCHS / count);
+    struct net_options options = {.hidden = hidden,
+                                  .epochs = epochs > 0 ? epochs : 1,
+                                  .rate = 0.02f,
+                                  .momentum = 0,
+                                  .seed = seed};
 
     for (size_t r = 0; r < count; r++) {
         for (uint32_t i = 0; i < c->n; i++) {

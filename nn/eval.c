@@ -53,8 +53,8 @@ static int judge(const struct windows *train, const struct windows *test,
 
         while (e < test->evidences && test->evidence[e].row <= i)
             e++;
-        detector_step(detector, windows_row(test, i), test->evidence + first, e - first, &context,
-                      &verdict);
+        detector_step(detector, windows_row(test, i), e > first ? &test->evidence[first] : NULL,
+                      e - first, &context, &verdict);
         alarms[i] = verdict.alarm;
     }
     outcome->train_s = middle - start;

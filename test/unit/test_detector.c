@@ -41,7 +41,8 @@ static size_t alarms_in(const struct model *model, const struct windows *w, size
 
         while (e < w->evidences && w->evidence[e].row <= r)
             e++;
-        detector_step(d, windows_row(w, r), w->evidence + from, e - from, &context, &verdict);
+        detector_step(d, windows_row(w, r), e > from ? &w->evidence[from] : NULL, e - from,
+                      &context, &verdict);
         alarms += verdict.alarm && r >= first && r - first < count;
     }
     return alarms;
@@ -60,7 +61,8 @@ static struct verdict verdict_of(const struct model *model, const struct windows
             from++;
         for (to = from; to < w->evidences && w->evidence[to].row == r;)
             to++;
-        detector_step(d, windows_row(w, r), w->evidence + from, to - from, &context, &verdict);
+        detector_step(d, windows_row(w, r), to > from ? &w->evidence[from] : NULL, to - from,
+                      &context, &verdict);
     }
     return verdict;
 }
