@@ -77,23 +77,17 @@ static int read_bundle(struct creation *c, struct err *err) {
 }
 
 /* True when a container of this id exists, so that the runtime will refuse the second create. A keeper
- * whose container is just gone is waited for. */
+ * whose container is just gone is given the time to end. */
 static bool is_taken(const char *dir) {
     _cleanup_state_ struct state old = {0};
-    struct pollfd keeper = {.fd = -1, .events = POLLIN};
-    struct stat st;
-    bool taken;
 
     if (state_load(dir, &old, NULL) < 0)
         return false;
-    if (state_alive(&old))
-        return true;
-    if (old.init_pid != 0 || old.keeper_pid <= 0)
-        return false;
-    keeper.fd = (int)syscall(SYS_pidfd_open, old.keeper_pid, 0);
-    taken = keeper.fd >= 0 && poll(&keeper, 1, ENDING_TIMEOUT_MS) == 0 && stat(dir, &st) == 0;
-    cleanup_closep(&keeper.fd);
-    return taken;
+    if (old.init_pid != 0)
+        return state_alive(&old);
+    for (int i = 0; i < ENDING_TIMEOUT_MS && state_is_held(dir); i++)
+        poll(NULL, 0, 1);
+    return state_is_held(dir);
 }
 
 /* The state directory is made anew: one that is there belongs to a container that is gone. */

@@ -183,6 +183,7 @@ static bool become_keeper(struct keeper *keeper, bool first) {
     if (first) {
         keeper_start_monitor(keeper);
         keeper_remove_leftovers(keeper);
+        keeper_save(keeper);
     } else {
         atomic_fetch_add(&s->adopted, 1);
         load_state(keeper);
@@ -190,8 +191,6 @@ static bool become_keeper(struct keeper *keeper, bool first) {
         if (atomic_load(&s->ever_live))
             keeper_restore_config(keeper);
     }
-    keeper->state.keeper_pid = getpid();
-    keeper_save(keeper);
     serve_wake(keeper);
     return keep(keeper);
 }
@@ -221,6 +220,7 @@ static int set_up(struct keeper *keeper) {
     atomic_store(&s->fds[HELD_STATE], KEEPER_STATE);
     atomic_store(&s->fds[HELD_BUNDLE], KEEPER_BUNDLE);
     atomic_store(&s->fds[HELD_CALLER], KEEPER_CALLER);
+    state_hold(KEEPER_STATE);
     r = keeper_poll(keeper, HELD_LISTEN, SOURCE_LISTEN);
     if (r == 0)
         r = keeper_poll(keeper, HELD_WAKE, SOURCE_WAKE);

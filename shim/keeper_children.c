@@ -100,13 +100,16 @@ static void set_phase(struct keeper *keeper, const struct message *message) {
 
     if (message->value >= PHASES)
         return;
+    if (!message->text[0] && !message->alarm[0] &&
+        strcmp(state->phase, phase_name((enum phase)message->value)) == 0)
+        return;
     free(state->phase);
     state->phase = io_strdup(phase_name((enum phase)message->value));
     if (message->text[0]) {
         free(state->cve);
         state->cve = io_strdup(message->text);
     }
-    if (message->alarm[0]) {
+    if (message->alarm[0] && strcmp(state->alarm, message->alarm) != 0) {
         free(state->alarm);
         state->alarm = io_strdup(message->alarm);
         state->alarms++;

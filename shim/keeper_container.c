@@ -152,6 +152,7 @@ static bool is_own_directory(const struct keeper *keeper) {
 }
 
 void keeper_save(struct keeper *keeper) {
+    keeper->state.keeper_pid = getpid();
     if (is_own_directory(keeper))
         state_save(keeper->dir, &keeper->state, NULL);
 }
@@ -187,21 +188,12 @@ void keeper_clean_up(struct keeper *keeper) {
     atomic_store(&s->finished, 1);
 }
 
-static bool is_keeper(pid_t pid) {
-    _cleanup_free_ char *path = io_format("/proc/%d/comm", (int)pid);
-    _cleanup_free_ char *comm = NULL;
-    size_t size;
-
-    return pid > 0 && io_read_file(AT_FDCWD, path, 64, &comm, &size, NULL) == 0 &&
-           strcmp(comm, "opatch-keeper\n") == 0;
-}
-
 static int remove_leftover(const char *dir, const struct state *state, void *data) {
     _cleanup_close_ int bundle = -1;
 
     (void)data;
-    if (is_keeper(state->keeper_pid) || state_alive(state) ||
-        io_realtime_ns() - state->created_ns < LEFTOVER_AGE_NS)
+    if (io_realtime_ns() - state->created_ns < LEFTOVER_AGE_NS || state_alive(state) ||
+        state_is_held(dir))
         return 0;
     bundle = open(state->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (bundle >= 0)

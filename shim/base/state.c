@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "shim/base/cleanup.h"
@@ -181,6 +182,16 @@ uint64_t state_starttime(pid_t pid) {
 
 int state_alive(const struct state *state) {
     return state->init_starttime > 0 && state->init_starttime == state_starttime(state->init_pid);
+}
+
+void state_hold(int dir_fd) {
+    flock(dir_fd, LOCK_EX | LOCK_NB);
+}
+
+int state_is_held(const char *dir) {
+    _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+    return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
 void state_free(struct state *state) {

@@ -38,7 +38,7 @@ struct state {
     uint64_t created_ns;    /* CLOCK_REALTIME */
     pid_t init_pid;         /* 0 until the program has started */
     uint64_t init_starttime; /* field 22 of /proc/PID/stat: guards against pid reuse */
-    pid_t keeper_pid;
+    pid_t keeper_pid;        /* as of the last save; another may have taken over since */
 };
 
 /* 16 hex digits and NUL that stand for (root, id) in path names. */
@@ -60,6 +60,12 @@ int state_each(const char *state_root, int (*visit)(const char *dir, const struc
 
 /* True when init_pid still is the process it was. */
 int state_alive(const struct state *state);
+
+/* Marks the open directory as kept, until the last process that shares this descriptor has ended. */
+void state_hold(int dir_fd);
+
+/* True while somebody keeps the directory. */
+int state_is_held(const char *dir);
 
 /* Start time of pid in clock ticks since boot, 0 when there is no such process. */
 uint64_t state_starttime(pid_t pid);

@@ -20,6 +20,19 @@ def compile_static(source, target):
                     "-o", target, source], check=True)
 
 
+class Place:
+    """A directory for one test, in memory as /run is on most hosts; with statement."""
+
+    def __enter__(self):
+        self.path = tempfile.mkdtemp(prefix="opatch-test-")
+        subprocess.run(["mount", "-t", "tmpfs", "opatch-test", self.path], check=True)
+        return self.path
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", "-l", self.path], check=True)
+        os.rmdir(self.path)
+
+
 class Small:
     """A container of one static program, its root directory on the disk; removed by delete()."""
 
@@ -28,7 +41,7 @@ class Small:
         self.under = under
         self.runtime = runtime or (opatch.binary() if under else "/usr/sbin/runc")
         self.env = {**os.environ, **(under.env if under else {})}
-        self.directory = tempfile.mkdtemp(prefix="small-")
+        self.directory = tempfile.mkdtemp(prefix="small-", dir=under and under.directory)
         self.root = os.path.join(self.directory, "runtime")
         rootfs = os.path.join(self.directory, "bundle", "rootfs")
         for folder in ("proc", "dev", "sys", "tmp", "etc"):
@@ -126,6 +139,12 @@ def ours(directory):
         if directory.encode() in text:
             found.setdefault(role, []).append(int(entry))
     return found
+
+
+def state_directories(state):
+    """Those of containers; what belongs to the host as a whole stays."""
+    names = os.listdir(state) if os.path.isdir(state) else []
+    return [name for name in names if re.fullmatch("[0-9a-f]{16}", name)]
 
 
 def kill_and_wait(pid, seconds=2):
