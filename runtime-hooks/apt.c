@@ -106,10 +106,11 @@ static int read_depends(const char *file, char **ret_depends, struct err *err) {
 }
 
 static int fetch(const struct patch_request *request, const struct archive *archive,
-                 const struct closure *closure, struct plan *plan, char **depends,
-                 struct err *err) {
+                 const struct database *database, const struct closure *closure, struct plan *plan,
+                 char **depends, struct err *err) {
     for (size_t i = 0; i < closure->n; i++) {
         const struct proposal *member = &closure->list[i];
+        const struct dpkg_package *old = dpkg_find(&database->status, member->name, NULL);
         struct package_step *step;
         struct stat st;
         int r;
@@ -117,6 +118,7 @@ static int fetch(const struct patch_request *request, const struct archive *arch
         if (!*member->to)
             continue;
         step = plan_add(plan, member->name, member->arch, member->from, member->to, "");
+        step->dependency = !old || strcmp(old->source, request->package) != 0;
         r = archive_fetch(archive, request, step->name, step->arch, step->to, &step->file, err);
         if (r == 0 && stat(step->file, &st) < 0)
             r = err_errno(err, errno, "%s", step->file);
@@ -154,7 +156,7 @@ static int apt_plan(const struct patch_request *request, const struct target *ta
     if (r == 0 && closure.n > MAX_PACKAGES)
         r = err_set(err, EPERM, "%zu packages would change", closure.n);
     if (r == 0)
-        r = fetch(request, &archive, &closure, plan, depends, err);
+        r = fetch(request, &archive, &database, &closure, plan, depends, err);
     if (r < 0)
         return r;
     return closure_check(&closure, &database.status, request->package, request->fixed, depends,

@@ -161,28 +161,34 @@ static int remove_hidden(struct walk *walk, int upper_dir, const char *path) {
     return r;
 }
 
+static bool path_of(int fd, char path[PATH_MAX]) {
+    char proc[64];
+    ssize_t n;
+
+    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+    n = readlink(proc, path, PATH_MAX - 1);
+    path[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
 /* Where a path of the container leads when its last component is a symbolic link to a directory;
  * NULL when it is none. */
 static char *through_link(int root, const char *path) {
     _cleanup_close_ int fd = -1;
     struct node node = {0};
-    char proc[64], real[PATH_MAX];
+    char top[PATH_MAX], real[PATH_MAX];
     bool is_link = node_read(root, path, &node, NULL, NULL) == 0 && node.type == NODE_SYMLINK;
-    ssize_t n;
+    size_t size;
 
     node_free(&node);
     if (!is_link)
         return NULL;
     fd = target_openat(root, path, O_PATH | O_DIRECTORY, 0);
-    if (fd < 0)
+    if (fd < 0 || !path_of(root, top) || !path_of(fd, real))
         return NULL;
-    /* Both are below the same detached mount, whose root is "/" in these names. */
-    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
-    n = readlink(proc, real, sizeof(real) - 1);
-    if (n <= 0)
-        return NULL;
-    real[n] = '\0';
-    return io_strdup(real);
+    /* A detached mount's root is "/" in these names; an ordinary directory has its own name. */
+    size = strcmp(top, "/") == 0 ? 0 : strlen(top);
+    return strncmp(real, top, size) == 0 && real[size] == '/' ? io_strdup(real + size) : NULL;
 }
 
 static int walk_directory(struct walk *walk, const char *path, const char *upper_path);

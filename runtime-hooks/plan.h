@@ -14,6 +14,7 @@ struct package_step {
     char *place;       /* npm, files: directory or file in the container; apt: "" */
     char *file;        /* the package on the host, verified; NULL until it is fetched */
     uint64_t bytes;    /* of file */
+    bool dependency;   /* comes along; the flaw is not in it */
 };
 
 struct plan {
@@ -44,4 +45,4 @@ struct manager {
 /* NULL for an unknown name. */
 const struct manager *manager_find(const char *name);
 
-extern const struct manager manager_apt;
+extern const struct manager manager_apt, manager_npm;

@@ -152,6 +152,8 @@ static struct json *vex(const struct patch_request *request, const struct plan *
     for (size_t i = 0; i < plan->n; i++) {
         _cleanup_free_ char *id = purl(request, &plan->steps[i]);
 
+        if (plan->steps[i].dependency)
+            continue;
         node = json_append(products, json_new(JSON_OBJECT));
         json_add(node, "@id", json_new_string(id));
     }

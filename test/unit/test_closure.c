@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime-hooks/closure.h"
+#include "shim/base/cleanup.h"
+
+static const char installed[] =
+    "Package: nginx-core\nStatus: install ok installed\nArchitecture: amd64\nSource: nginx\n"
+    "Version: 1.18-6\n\n"
+    "Package: nginx-common\nStatus: install ok installed\nArchitecture: all\nSource: nginx\n"
+    "Version: 1.18-6\n\n"
+    "Package: libssl1.1\nStatus: install ok installed\nArchitecture: amd64\nSource: openssl\n"
+    "Version: 1.1.1n-0\n\n"
+    "Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.1-2\n\n"
+    "Package: held\nStatus: hold ok installed\nArchitecture: amd64\nVersion: 1\n";
+
+#define BOTH                                                                                       \
+    "Inst nginx-common [1.18-6] (1.18-6+u3 Debian:11 [all])\n"                                     \
+    "Inst nginx-core [1.18-6] (1.18-6+u3 Debian:11, x [amd64]) []\n"
+
+static struct dpkg_status status;
+
+static int set_up(void **state) {
+    (void)state;
+    return dpkg_parse(installed, sizeof(installed) - 1, "status", &status, NULL);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    dpkg_free(&status);
+    return 0;
+}
+
+/* What the resolver says, the dependencies of the new versions in its order, and the verdict. */
+static void judged(void **state) {
+    const struct {
+        const char *output;
+        char *depends[4];
+        int result;
+        const char *says;
+    } rows[] = {
+        {BOTH, {NULL}, 0, ""},
+        {"Reading lists...\n" BOTH "Conf nginx-core (1.18-6+u3 Debian:11 [amd64])\n", {NULL}, 0, ""},
+        {"Inst nginx-common [1.18-6] (1.18-6+u3 Debian:11 [all])\n", {NULL}, -EPERM, "would stay"},
+        {BOTH "Remv bash [5.1-2]\n", {NULL}, -EPERM, "removed"},
+        {BOTH "Inst libssl1.1 [1.1.1n-0] (1.1.1w-0 Debian:11 [amd64])\n",
+         {NULL, (char[]){"libc6, libssl1.1 (>= 1.1.1o)"}}, 0, ""},
+        {BOTH "Inst libssl1.1 [1.1.1n-0] (1.1.1w-0 Debian:11 [amd64])\n",
+         {(char[]){"libssl1.1x, xlibssl1.1"}}, -EPERM, "nothing that is fixed depends on"},
+        {BOTH "Inst bash [5.1-2] (5.0-1 Debian:11 [amd64])\n", {(char[]){"bash"}}, -EPERM, "older"},
+        {BOTH "Inst held [1] (2 Debian:11 [amd64])\n", {(char[]){"held"}}, -EPERM, "held"},
+        {"Inst nginx-common [1.18-6] (1.18-6+u3 D [all])\nInst nginx-core [1.18-6] (1.18-7 D "
+         "[amd64])\n", {NULL}, -EPERM, "would become 1.18-7"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_closure_ struct closure closure = {0};
+        struct err err = {0};
+        int r;
+
+        assert_int_equal(closure_parse(rows[i].output, &closure, &err), 0);
+        r = closure_check(&closure, &status, "nginx", "1.18-6+u3", rows[i].depends, &err);
+        if (r != rows[i].result || !strstr(err.text, rows[i].says))
+            fail_msg("row %zu: %d \"%s\"", i, r, err.text);
+    }
+}
+
+static void not_understood(void **state) {
+    static const char *const rows[] = {
+        "Inst\n", "Inst x\n", "Inst x [1] 2\n", "Inst x [1] (2 Debian)\n", "Remv x\n",
+        "Inst ../x [1] (2 Debian [amd64])\n", "Inst x [1] ($(y) Debian [amd64])\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_closure_ struct closure closure = {0};
+        struct err err = {0};
+        int r = closure_parse(rows[i], &closure, &err);
+
+        if (r != -EPROTO && !(r == 0 && closure.n == 0))
+            fail_msg("\"%s\" was taken", rows[i]);
+    }
+}
+
+static void targets(void **state) {
+    static const struct {
+        const char *source, *fixed;
+        int result;
+        size_t n;
+    } rows[] = {
+        {"nginx", "1.18-6+u3", 0, 2}, {"nginx", "1.18-6", -EALREADY, 0},
+        {"nginx", "1.17", -EALREADY, 0}, {"apache2", "2", -ESRCH, 0}, {"held", "2", -EPERM, 0},
+        {"openssl", "1.1.1w", 0, 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        char **list = NULL;
+        size_t n = 0;
+        int r = closure_targets(&status, rows[i].source, rows[i].fixed, &list, NULL);
+
+        while (list && list[n])
+            free(list[n++]);
+        free(list);
+        if (r != rows[i].result || n != rows[i].n)
+            fail_msg("%s %s: %d, %zu", rows[i].source, rows[i].fixed, r, n);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(judged),
+        cmocka_unit_test(not_understood),
+        cmocka_unit_test(targets),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A root with files of every kind is changed and brought back, with a death at every system call that
+ * changes anything: whatever happens, what is found afterwards is old or new, and undoing gives old. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#include "runtime-hooks/diff.h"
+#include "runtime-hooks/journal.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+#define DIED 77
+
+/* The call that the process dies at; 0: never. Dying before or after it comes to the same: the next
+ * number dies before the next one. */
+static long deadly, calls;
+
+static void count(void) {
+    if (deadly && ++calls == deadly)
+        _exit(DIED);
+}
+
+#define WRAP(type, name, parameters, arguments)                                                    \
+    type __real_##name parameters;                                                                 \
+    type __wrap_##name parameters;                                                                 \
+    type __wrap_##name parameters {                                                                \
+        count();                                                                                   \
+        return __real_##name arguments;                                                            \
+    }
+
+WRAP(int, renameat, (int a, const char *b, int c, const char *d), (a, b, c, d))
+WRAP(int, linkat, (int a, const char *b, int c, const char *d, int e), (a, b, c, d, e))
+WRAP(int, unlinkat, (int a, const char *b, int c), (a, b, c))
+WRAP(int, unlink, (const char *a), (a))
+WRAP(int, mkdirat, (int a, const char *b, mode_t c), (a, b, c))
+WRAP(int, symlinkat, (const char *a, int b, const char *c), (a, b, c))
+WRAP(int, fchmod, (int a, mode_t b), (a, b))
+WRAP(int, fsync, (int a), (a))
+WRAP(ssize_t, sendfile, (int a, int b, off_t *c, size_t d), (a, b, c, d))
+
+static char *base;
+
+static char *at(const char *name) {
+    return io_format("%s/%s", base, name);
+}
+
+static void shell(const char *format) {
+    _cleanup_free_ char *command = io_format("cd %s && (%s)", base, format);
+
+    assert_int_equal(system(command), 0);
+}
+
+static int open_dir(const char *name) {
+    _cleanup_free_ char *path = at(name);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Names, types, modes, links, link targets and contents of the root; not times. */
+static char *photograph(void) {
+    _cleanup_free_ char *command = io_format(
+        "cd %s/root && find . -printf '%%p %%y %%m %%n %%l\\n' | sort && "
+        "find . -type f | sort | xargs sha256sum", base);
+    FILE *pipe = popen(command, "r");
+    char *text = io_alloc(1, 65536);
+
+    assert_non_null(pipe);
+    assert_true(fread(text, 1, 65535, pipe) > 0);
+    assert_int_equal(pclose(pipe), 0);
+    return text;
+}
+
+static int set_up(void **state) {
+    char template[] = "/dev/shm/opatch-journal-XXXXXX";
+
+    (void)state;
+    assert_non_null(mkdtemp(template));
+    base = io_strdup(template);
+    shell("mkdir -p root/usr/lib root/etc root/old/deep root/usr/linked upper/usr/lib/new/deeper "
+          "upper/etc upper/usr/linked data;"
+          "echo one >root/usr/lib/a; echo same >root/usr/lib/same; echo conf >root/etc/conf;"
+          "chmod 640 root/etc/conf; echo gone >root/old/deep/file; ln -s a root/usr/lib/link;"
+          "ln -s usr/lib root/lib; echo h >root/usr/linked/h1; ln root/usr/linked/h1 "
+          "root/usr/linked/h2; mkdir root/was-dir; echo in >root/was-dir/in; echo f >root/was-file;"
+          "echo two two >upper/usr/lib/a; echo same >upper/usr/lib/same; echo conf >upper/etc/conf;"
+          "chmod 600 upper/etc/conf; echo x >upper/usr/lib/new/deeper/x; ln -s same "
+          "upper/usr/lib/link; echo H >upper/usr/linked/h1; ln upper/usr/linked/h1 "
+          "upper/usr/linked/h2; echo now a file >upper/was-dir; mkdir upper/was-file;"
+          "echo y >upper/was-file/y; mkdir -p upper/lib; echo through >upper/lib/through;"
+          "mkdir -p upper/var/log; echo l >upper/var/log/dpkg.log");
+    shell("mkdir -p root/var/log; mknod upper/old c 0 0");
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    io_remove_tree(AT_FDCWD, base, NULL);
+    free(base);
+    return 0;
+}
+
+static void begin(struct journal *journal) {
+    _cleanup_close_ int root = open_dir("root"), upper = open_dir("upper");
+    _cleanup_free_ char *data = at("data");
+    struct err err = {0};
+
+    if (journal_lock(data, "box", journal, &err) < 0 || journal_begin(journal, &err) < 0 ||
+        diff_upper(upper, root, journal->blobs, &journal->changes, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+/* As patch_recover does; it may run in a child, where a failed assertion would not end. */
+static int recover(struct err *err) {
+    _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+    _cleanup_close_ int root = open_dir("root");
+    _cleanup_free_ char *data = at("data");
+    int r = journal_lock(data, "box", &journal, err);
+
+    if (r == 0)
+        r = journal_open_last(&journal, err);
+    if (r == -ENOENT)
+        return 0;
+    if (r == 0)
+        r = changes_apply(&journal.changes, SIDE_BEFORE, root, journal.blobs, err);
+    if (r == 0)
+        r = changes_check(&journal.changes, SIDE_BEFORE, root, journal.blobs, err);
+    if (r == 0)
+        r = journal_remove(&journal, err);
+    return r < 0 ? r : 1;
+}
+
+static void there_and_back(void **state) {
+    _cleanup_free_ char *old = photograph(), *new = NULL, *again = NULL;
+    _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+    _cleanup_close_ int root = open_dir("root");
+    uint64_t files, bytes;
+    struct err err = {0};
+
+    (void)state;
+    begin(&journal);
+    assert_non_null(changes_find(&journal.changes, "/usr/lib/through"));
+    assert_null(changes_find(&journal.changes, "/usr/lib/same"));
+    assert_null(changes_find(&journal.changes, "/var/log/dpkg.log"));
+    assert_non_null(changes_find(&journal.changes, "/old/deep/file"));
+    changes_sum(&journal.changes, &files, &bytes);
+    assert_int_equal(files, 7);
+    assert_int_equal(journal_write(&journal, JOURNAL_COMMITTING, &err), 0);
+    for (int i = 0; i < 2; i++)
+        if (changes_apply(&journal.changes, SIDE_AFTER, root, journal.blobs, &err) < 0 ||
+            changes_check(&journal.changes, SIDE_AFTER, root, journal.blobs, &err) < 0)
+            fail_msg("%s", err.text);
+    new = photograph();
+    assert_string_not_equal(old, new);
+    assert_int_equal(changes_check(&journal.changes, SIDE_BEFORE, root, journal.blobs, &err),
+                     -ESTALE);
+    journal_close(&journal);
+    if (recover(&err) != 1)
+        fail_msg("%s", err.text);
+    again = photograph();
+    assert_string_equal(old, again);
+    assert_int_equal(recover(&err), 0);
+}
+
+/* In a child: a patch up to its commit. */
+static void commit_and_exit(void) {
+    _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+    int root = open_dir("root");
+
+    begin(&journal);
+    if (journal_write(&journal, JOURNAL_COMMITTING, NULL) < 0 ||
+        changes_apply(&journal.changes, SIDE_AFTER, root, journal.blobs, NULL) < 0)
+        _exit(1);
+    _exit(0);
+}
+
+static int in_child(void (*run)(void), long die_at) {
+    int status;
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        deadly = die_at;
+        calls = 0;
+        run();
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void recover_and_exit(void) {
+    _exit(recover(NULL) < 0);
+}
+
+/* Dies at the n-th call of the patch, for every n; and then at every m-th of the recovery. */
+static void death_everywhere(void **state) {
+    _cleanup_free_ char *old = photograph();
+    struct err err = {0};
+    long n = 0;
+    int result;
+
+    (void)state;
+    do {
+        _cleanup_free_ char *found = NULL;
+        long m = n % 7 + 1; /* every place of the recovery is met in the course of the loop */
+
+        result = in_child(commit_and_exit, ++n);
+        assert_true(result == DIED || result == 0);
+        for (; in_child(recover_and_exit, m) == DIED; m += 5)
+            ;
+        if (recover(&err) < 0)
+            fail_msg("after a death at call %ld: %s", n, err.text);
+        found = photograph();
+        if (strcmp(old, found) != 0)
+            fail_msg("after a death at call %ld:\n%s\nshould be\n%s", n, found, old);
+    } while (result == DIED);
+    assert_true(n > 60);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(there_and_back),
+        cmocka_unit_test(death_everywhere),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
