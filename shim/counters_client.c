@@ -61,13 +61,15 @@ static int send_request(int socket, const struct counters_request *request) {
 
 int counters_connect(const char *state_dir, const struct counters_request *hello,
                      int *ret_socket) {
-    int r = -EAGAIN;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        int r = connect_once(state_dir, ret_socket);
 
-    for (int i = 0; i < ATTEMPTS && r != 0; i++) {
-        r = connect_once(state_dir, ret_socket);
         if (r == 0)
             return send_request(*ret_socket, hello);
-        if (r == -ENAMETOOLONG || (i % ATTEMPTS_A_START == 0 && (r = start(state_dir)) < 0))
+        if (r != -ENOENT && r != -ECONNREFUSED)
+            return r;
+        r = i % ATTEMPTS_A_START == 0 ? start(state_dir) : 0;
+        if (r < 0)
             return r;
         poll(NULL, 0, 10);
     }
