@@ -35,11 +35,8 @@ static float distance(const float *a, const float *b, size_t n) {
 }
 
 static void fit_autoencoder(struct baseline *b, uint64_t seed) {
-    struct net_options options = {.hidden = (uint32_t)(b->columns + 3) / 4,
-                                  .epochs = 30,
-                                  .rate = 0.05f,
-                                  .momentum = 0.0f,
-                                  .seed = seed};
+    struct net_options options = {
+        .hidden = (uint32_t)(b->columns + 3) / 4, .epochs = 30, .rate = 0.05f, .seed = seed};
 
     net_train(b->rows, b->n, (uint32_t)b->columns, &options, &b->net);
     b->hidden = io_alloc(b->net.hidden, sizeof(float));

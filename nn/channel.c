@@ -55,11 +55,8 @@ static void fit_net(struct channel *c, const float *rows, size_t count, uint32_t
     _cleanup_free_ float *inputs = io_alloc(count * c->n, sizeof(*inputs));
     const uint32_t epochs =
         count < TRAINED_ROWS ? EPOCHS : (uint32_t)(TRAINED_ROWS * EPOCHS / count);
-    struct net_options options = {.hidden = hidden,
-                                  .epochs = epochs > 0 ? epochs : 1,
-                                  .rate = 0.02f,
-                                  .momentum = 0,
-                                  .seed = seed};
+    struct net_options options = {
+        .hidden = hidden, .epochs = epochs > 0 ? epochs : 1, .rate = 0.02f, .seed = seed};
 
     for (size_t r = 0; r < count; r++) {
         for (uint32_t i = 0; i < c->n; i++) {

@@ -47,7 +47,7 @@ void net_train(const float *rows, size_t n, uint32_t inputs, const struct net_op
     uint64_t random = options->seed;
 
     first_weights(ann->weights, inputs, options->hidden, &random);
-    fann_set_learning_momentum(ann, options->momentum);
+    fann_set_learning_momentum(ann, 0);
     for (uint32_t epoch = 0; epoch < options->epochs; epoch++) {
         /* the rate falls linearly, so that the last rows do not weigh more than the others */
         fann_set_learning_rate(ann, options->rate * (float)(options->epochs - epoch) /

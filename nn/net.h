@@ -16,8 +16,8 @@ struct net {
 struct net_options {
     uint32_t hidden; /* units of the hidden layer, >= 1 */
     uint32_t epochs; /* passes over the rows */
-    float rate, momentum;
-    uint64_t seed; /* of the first weights and of the order of the rows */
+    float rate;      /* of learning; falls to zero over the epochs */
+    uint64_t seed;   /* of the first weights and of the order of the rows */
 };
 
 static inline size_t net_weights(uint32_t inputs, uint32_t hidden) {

@@ -35,8 +35,7 @@ static double error_of(const struct net *net, const float *row) {
     return sum;
 }
 
-static const struct net_options options = {
-    .hidden = 3, .epochs = 60, .rate = 0.02f, .momentum = 0, .seed = 7};
+static const struct net_options options = {.hidden = 3, .epochs = 60, .rate = 0.02f, .seed = 7};
 
 static void learns_what_is_regular(void **state) {
     static float rows[ROWS * INPUTS];
