@@ -80,11 +80,15 @@ static int train(char **paths, const struct train_options *options, struct err *
     size_t size;
     int error;
 
-    for (; *paths; paths++, runs.n++) {
+    for (; *paths; paths++) {
         error = windows_read_run(*paths, &runs.windows[runs.n], err);
-        if (error < 0)
-            return error;
+        if (error == 0)
+            runs.n++;
+        else
+            fprintf(stderr, "opatch-train: %s, ignoring\n", err->text);
     }
+    if (runs.n == 0)
+        return err_set(err, EINVAL, "no run can be read");
     error = model_train(runs.windows, runs.n, options, &model, err);
     if (error < 0)
         return error;
