@@ -36,6 +36,22 @@ static void close_all(int fds[MESSAGE_MAX_FDS]) {
     }
 }
 
+/* The control buffer is padded, so that one descriptor more than asked for may come. False then. */
+static bool take_fds(const struct cmsghdr *cmsg, int ret_fds[MESSAGE_MAX_FDS]) {
+    size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+    for (size_t i = 0; i < n; i++) {
+        int fd;
+
+        memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(fd), sizeof(fd));
+        if (i < MESSAGE_MAX_FDS)
+            ret_fds[i] = fd;
+        else
+            close(fd);
+    }
+    return n <= MESSAGE_MAX_FDS;
+}
+
 static int receive(int socket, int flags, struct message *ret_message,
                    int ret_fds[MESSAGE_MAX_FDS]) {
     struct iovec iov = {ret_message, sizeof(*ret_message)};
@@ -45,6 +61,7 @@ static int receive(int socket, int flags, struct message *ret_message,
     } control = {0};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
                          .msg_controllen = sizeof(control)};
+    bool fit = true;
     ssize_t n;
 
     for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++)
@@ -56,8 +73,8 @@ static int receive(int socket, int flags, struct message *ret_message,
         return -ECONNRESET;
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg))
         if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
-            memcpy(ret_fds, CMSG_DATA(cmsg), cmsg->cmsg_len - CMSG_LEN(0));
-    if (n != sizeof(*ret_message) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
+            fit = take_fds(cmsg, ret_fds) && fit;
+    if (!fit || n != sizeof(*ret_message) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
         ret_message->type >= MESSAGE_TYPES ||
         !memchr(ret_message->text, 0, sizeof(ret_message->text)) ||
         !memchr(ret_message->alarm, 0, sizeof(ret_message->alarm))) {
