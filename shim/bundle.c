@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "shim/base/cleanup.h"
 #include "shim/base/json.h"
 
 #define ALLOW "SCMP_ACT_ALLOW"
@@ -81,7 +83,19 @@ static struct json *insert_class(struct json *after, const char *name, const str
     return after;
 }
 
-/* Splits one ALLOW entry; returns the last entry that came out of it. */
+/* How often the profile names a call. */
+static unsigned count_names(const struct json *syscalls, const char *call) {
+    unsigned n = 0;
+
+    for (const struct json *entry = syscalls->first; entry; entry = entry->next)
+        for (const struct json *name = json_get(entry, "names")->first; name; name = name->next)
+            n += strcmp(name->text, call) == 0;
+    return n;
+}
+
+/* Splits one ALLOW entry; returns the last entry that came out of it. A call is split by class only
+ * where nothing else in the profile names it: an unconditional rule overrides conditional ones, which
+ * would come to life without it. */
 static struct json *split_entry(struct json *entry, const struct notify_set *set) {
     struct json *names = json_get(entry, "names"), *args = json_get_array(entry, "args");
     bool conditional = args && args->first;
@@ -98,7 +112,8 @@ static struct json *split_entry(struct json *entry, const struct notify_set *set
                 last = last == entry ? whole : last;
             }
             json_append(json_get(whole, "names"), json_detach(name));
-        } else if (rule.how == HOW_CLASS && !conditional) {
+        } else if (rule.how == HOW_CLASS && !conditional &&
+                   count_names(entry->parent, name->text) == 1) {
             struct json *rest = new_entry(ALLOW, name->text);
 
             last = insert_class(last, name->text, &rule);
@@ -120,41 +135,90 @@ static struct json *split_entry(struct json *entry, const struct notify_set *set
     return last;
 }
 
+static void split_entries(struct json *syscalls, const struct notify_set *set) {
+    for (struct json *entry = syscalls->first; entry;) {
+        struct json *last = entry, *next;
+
+        if (strcmp(json_get_string(entry, "action"), ALLOW) == 0)
+            last = split_entry(entry, set);
+        next = last->next;
+        if (!json_get(entry, "names")->first)
+            json_free(json_detach(entry));
+        entry = next;
+    }
+}
+
+/* Go takes a key in any case for a field of this name (folding U+017F and U+212A too) and merges what
+ * is repeated. Where it could read another profile than we do, nothing is changed. */
+static bool is_ambiguous(const struct json *object, const struct json *child) {
+    static const char *const fields[] = {
+        "linux",        "seccomp",          "defaultAction", "defaultErrnoRet", "architectures",
+        "listenerPath", "listenerMetadata", "flags",         "syscalls",        "names",
+        "action",       "errnoRet",         "args"};
+
+    if (strstr(child->key, "\xc5\xbf") || strstr(child->key, "\xe2\x84\xaa") ||
+        (child->raw_key && strstr(child->raw_key, "\\u0000")))
+        return true;
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        if (strcasecmp(child->key, fields[i]) == 0)
+            return strcmp(child->key, fields[i]) != 0 || json_get(object, fields[i]) != child;
+    return false;
+}
+
+static int check_keys(const struct json *object, struct err *err) {
+    for (const struct json *child = object ? object->first : NULL; child; child = child->next)
+        if (is_ambiguous(object, child))
+            return err_set(err, EINVAL, "the key \"%.60s\" can be read in two ways", child->key);
+    return 0;
+}
+
+static int check_entry(const struct json *entry, struct err *err) {
+    const struct json *names = json_get_array(entry, "names");
+    const char *action = json_get_string(entry, "action");
+
+    if (!names || !action)
+        return err_set(err, EINVAL, "an entry of linux.seccomp.syscalls has no names or action");
+    if (strcmp(action, NOTIFY) == 0)
+        return err_set(err, EALREADY, "the bundle has notify rules of its own");
+    for (const struct json *name = names->first; name; name = name->next)
+        if (!json_string(name))
+            return err_set(err, EINVAL, "a name in linux.seccomp.syscalls is no string");
+    return check_keys(entry, err);
+}
+
 static int check_profile(const struct json *seccomp, struct err *err) {
-    const struct json *syscalls = json_get(seccomp, "syscalls");
-    const char *listener = json_get_string(seccomp, "listenerPath");
+    const struct json *syscalls = json_get(seccomp, "syscalls"), *path = json_get(seccomp, "listenerPath");
+    const char *listener = json_string(path);
     const char *action = json_get_string(seccomp, "defaultAction");
 
-    if (seccomp->type != JSON_OBJECT || !action ||
+    if (seccomp->type != JSON_OBJECT || !action || (path && !listener && path->type != JSON_NULL) ||
         (syscalls && syscalls->type != JSON_ARRAY && syscalls->type != JSON_NULL))
         return err_set(err, EINVAL, "linux.seccomp has not the specified form");
     if ((listener && *listener) || strcmp(action, NOTIFY) == 0)
         return err_set(err, EALREADY, "the bundle has a seccomp listener of its own");
     for (const struct json *entry = syscalls ? syscalls->first : NULL; entry; entry = entry->next) {
-        const struct json *names = json_get_array(entry, "names");
+        int r = check_entry(entry, err);
 
-        action = json_get_string(entry, "action");
-        if (!names || !action)
-            return err_set(err, EINVAL, "an entry of linux.seccomp.syscalls has no names or action");
-        if (strcmp(action, NOTIFY) == 0)
-            return err_set(err, EALREADY, "the bundle has notify rules of its own");
-        for (const struct json *name = names->first; name; name = name->next)
-            if (!json_string(name))
-                return err_set(err, EINVAL, "a name in linux.seccomp.syscalls is no string");
+        if (r < 0)
+            return r;
     }
-    return 0;
+    return check_keys(seccomp, err);
 }
 
-static bool is_listed(const struct json *syscalls, const struct json *end, const char *call) {
-    for (const struct json *entry = syscalls->first; entry && entry != end; entry = entry->next)
+static bool is_restricted(const struct json *syscalls, const struct json *end, const char *call) {
+    for (const struct json *entry = syscalls->first; entry && entry != end; entry = entry->next) {
+        if (strcmp(json_get_string(entry, "action"), ALLOW) == 0)
+            continue;
         for (const struct json *name = json_get(entry, "names")->first; name; name = name->next)
             if (strcmp(name->text, call) == 0)
                 return true;
+    }
     return false;
 }
 
-/* With a default of ALLOW, calls that no entry names are notified by entries of their own. */
-static void add_unlisted(struct json *syscalls, const struct notify_set *set) {
+/* With a default of ALLOW, calls that no other action names are notified by entries of their own.
+ * The profile's ALLOW entries have no effect (runtimes skip them) and must not get one. */
+static void add_unrestricted(struct json *syscalls, const struct notify_set *set) {
     struct json *whole = new_entry(NOTIFY, NULL);
     struct json *names = json_get(whole, "names");
 
@@ -166,7 +230,7 @@ static void add_unlisted(struct json *syscalls, const struct notify_set *set) {
         if (!call || (i > 0 && features[i - 1].syscall && strcmp(features[i - 1].syscall, call) == 0))
             continue;
         rule = rule_of(set, call);
-        if (rule.how == HOW_NOT || is_listed(syscalls, whole, call))
+        if (rule.how == HOW_NOT || is_restricted(syscalls, whole, call))
             continue;
         if (rule.how == HOW_WHOLE)
             json_append(names, json_new_string(call));
@@ -216,6 +280,8 @@ int bundle_rewrite(struct json *config, const struct notify_set *set, const char
 
     if (config->type != JSON_OBJECT)
         return err_set(err, EINVAL, "not an object");
+    if (check_keys(config, err) < 0 || check_keys(json_get_object(config, "linux"), err) < 0)
+        return -EINVAL;
     if (seccomp && seccomp->type != JSON_NULL) {
         int r = check_profile(seccomp, err);
 
@@ -224,25 +290,10 @@ int bundle_rewrite(struct json *config, const struct notify_set *set, const char
     }
     seccomp = ensure_profile(config);
     syscalls = json_get(seccomp, "syscalls");
-    for (struct json *entry = syscalls->first; entry;) {
-        struct json *last = entry, *next;
-
-        if (strcmp(json_get_string(entry, "action"), ALLOW) == 0)
-            last = split_entry(entry, set);
-        next = last->next;
-        if (!json_get(entry, "names")->first)
-            json_free(json_detach(entry));
-        entry = next;
-    }
     if (strcmp(json_get_string(seccomp, "defaultAction"), ALLOW) == 0)
-        add_unlisted(syscalls, set);
+        add_unrestricted(syscalls, set);
+    else
+        split_entries(syscalls, set);
     json_set(seccomp, "listenerPath", json_new_string(listener_path));
     return 0;
-}
-
-bool bundle_is_ours(const struct json *config, const char *listener_path) {
-    const char *path = json_get_string(json_get(json_get(config, "linux"), "seccomp"),
-                                       "listenerPath");
-
-    return path && strcmp(path, listener_path) == 0;
 }

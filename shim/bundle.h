@@ -23,6 +23,3 @@ struct notify_set {
  * config is unchanged. */
 int bundle_rewrite(struct json *config, const struct notify_set *set, const char *listener_path,
                    struct err *err);
-
-/* True when the profile's listener is listener_path already. */
-bool bundle_is_ours(const struct json *config, const char *listener_path);
