@@ -5,8 +5,11 @@
 #include <linux/audit.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "shim/base/cleanup.h"
+
+#define LAST_NUMBER 511
 
 static const char *const deadly[] = {"execve", "execveat", "socket", "connect", "ptrace",
                                      "bpf",    "mount",    "setns",  "unshare", NULL};
@@ -26,11 +29,25 @@ static uint32_t arch_token(uint32_t audit_arch) {
     }
 }
 
+/* Number of a call that the library takes for a part of another (socketcall, ipc of ia32), though
+ * newer kernels have it by itself too; in their tables it stands high. */
+static int direct_number(uint32_t token, const char *name) {
+    for (int nr = LAST_NUMBER; nr >= 0; nr--) {
+        _cleanup_free_ char *found = seccomp_syscall_resolve_num_arch(token, nr);
+
+        if (found && strcmp(found, name) == 0)
+            return nr;
+    }
+    return -ENOENT;
+}
+
 int seccomp_number(uint32_t audit_arch, const char *name) {
     uint32_t token = arch_token(audit_arch);
     int nr = token ? seccomp_syscall_resolve_name_arch(token, name) : __NR_SCMP_ERROR;
 
-    return nr < 0 ? -ENOENT : nr;
+    if (nr >= 0)
+        return nr;
+    return nr == __NR_SCMP_ERROR ? -ENOENT : direct_number(token, name);
 }
 
 int seccomp_confine(const char *const *calls, struct err *err) {
