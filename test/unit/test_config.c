@@ -74,7 +74,7 @@ static void refuses(void **state) {
     static const struct {
         const char *text, *message;
     } cases[] = {
-        {"", "empty, no JSON value"},
+        {"", "line 1 column 1: not valid JSON"},
         {"[]", "not an object"},
         {"{\"mod\":\"alert\"}", "unknown key \"mod\""},
         {"{\"Mode\":\"alert\"}", "unknown key \"Mode\""},
