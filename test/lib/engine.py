@@ -34,7 +34,7 @@ class Bare:
     def __init__(self, runtime="/usr/sbin/runc", env=None):
         self.runtime = runtime
         self.env = {**os.environ, **(env or {})}
-        self.directory = tempfile.mkdtemp(prefix="bare-", dir=cache())
+        self.directory = tempfile.mkdtemp(prefix="bare-", dir=_cache())
         self.root = os.path.join(self.directory, "runc")
 
     def _call(self, *words, **options):
@@ -113,8 +113,7 @@ class Bare:
         shutil.rmtree(self.directory)
 
 
-def cache():
-    """The directory for everything that tests keep or make, on a real file system."""
+def _cache():
     os.makedirs(image.CACHE, exist_ok=True)
     return image.CACHE
 
@@ -153,23 +152,3 @@ def wait_healthy(engine, case, name, seconds=30):
             return True
         time.sleep(0.2)
     return False
-
-
-def wrapper(directory, runtime, env):
-    """A script that runs the runtime with env, for engines that do not pass their own on."""
-    path = os.path.join(directory, "opatch")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("#!/bin/sh\n")
-        for key, value in env.items():
-            file.write(f"export {key}='{value}'\n")
-        file.write(f'exec {runtime} "$@"\n')
-    os.chmod(path, 0o755)
-    return path
-
-
-def make(name, runtime, env):
-    """The engine of that name with this runtime, whose processes get env on top."""
-    import engine_docker  # they build on this module
-    import engine_podman
-    kinds = {"none": Bare, "docker": engine_docker.Docker, "podman": engine_podman.Podman}
-    return kinds[name](runtime, env)
