@@ -9,7 +9,8 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
-#define ATTENTION 10.0 /* abnormal: within this factor of the stated rate */
+#define SILENCE_NEWS 10 /* windows for which a silence alarms: later it is only a quiet service */
+#define ATTENTION 10.0  /* abnormal: within this factor of the stated rate */
 
 /* What can raise suspicion. */
 enum { SOURCE_COUNTS, SOURCE_NOVELTY, SOURCE_SILENCE, SOURCE_EVIDENCE };
@@ -23,6 +24,7 @@ struct detector {
     bool *known;                     /* live columns: the model has a column of this name */
     uint8_t *phases;                 /* live columns: those of the model's column */
     size_t silence;                  /* silent windows up to this one */
+    size_t told;                     /* windows in which this silence has alarmed */
 
     /* of the window that is judged */
     const float *counts;
@@ -70,7 +72,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
 }
 
 void detector_reset(struct detector *d) {
-    d->silence = 0;
+    d->silence = d->told = 0;
 }
 
 void detector_free(struct detector *d) {
@@ -92,6 +94,14 @@ static bool is_busy(const struct detector *d) {
         if (d->counts[c] > 0)
             return true;
     return false;
+}
+
+/* No count is unknown: only then can a window be called silent. */
+static bool is_complete(const struct detector *d) {
+    for (size_t c = 0; c < d->columns; c++)
+        if (isnan(d->counts[c]))
+            return false;
+    return true;
 }
 
 /* The counts of a group into d->row; false when it is empty or one of them is unknown. */
@@ -229,18 +239,20 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     const uint8_t phases = EVIDENCE_STEADY | (context->startup ? EVIDENCE_STARTUP : 0);
     const double limit = -log(m->rate * m->rows);
     double value = TAIL_NEVER, unseen;
-    bool busy;
 
     d->counts = counts;
     d->channelled = false;
     for (size_t i = 0; i < SOURCES; i++)
         d->values[i] = TAIL_NEVER;
-    busy = is_busy(d);
-    d->silence = busy ? 0 : d->silence + 1;
-    if (busy)
+    if (is_busy(d)) {
+        d->silence = d->told = 0;
         value = judge_counts(d, context->startup, phases);
-    else if (!context->startup)
-        value = d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence);
+    } else if (is_complete(d)) {
+        d->silence++;
+        if (!context->startup && d->told < SILENCE_NEWS)
+            value = d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence);
+        d->told += value > limit;
+    }
     unseen = judge_evidence(d, evidence, n_evidence, phases);
     if (unseen > 0)
         value = fmax(value, 0) + unseen;

@@ -103,6 +103,15 @@ bool table_silent(const struct table *t, size_t row) {
     return true;
 }
 
+bool table_complete(const struct table *t, size_t row) {
+    const float *counts = t->counts + row * t->columns;
+
+    for (size_t i = 0; i < t->columns; i++)
+        if (isnan(counts[i]))
+            return false;
+    return true;
+}
+
 void table_free(struct table *t) {
     free(t->names);
     free(t->counts);

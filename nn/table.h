@@ -29,4 +29,7 @@ bool table_take(const struct table *table, size_t row, const uint16_t *columns, 
 /* Every known count of the row is zero. */
 bool table_silent(const struct table *table, size_t row);
 
+/* No count of the row is unknown. */
+bool table_complete(const struct table *table, size_t row);
+
 void table_free(struct table *table);

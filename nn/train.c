@@ -247,11 +247,16 @@ static void learn_evidence(const struct lesson *lesson) {
     }
 }
 
+/* A window with unknown counts cannot be called silent; it neither lengthens a silence nor ends it.
+ */
 static void learn_silence(const struct lesson *lesson) {
     uint32_t length = 0;
 
     for (size_t i = 0; i < lesson->n; i++) {
-        length = lesson->silent[i] && lesson->table->age[lesson->rows[i]] > 0 ? length + 1 : 0;
+        if (!lesson->silent[i] || lesson->table->age[lesson->rows[i]] == 0)
+            length = 0;
+        if (lesson->silent[i] && table_complete(lesson->table, lesson->rows[i]))
+            length++;
         if (length > lesson->model->silence)
             lesson->model->silence = length;
     }
