@@ -139,6 +139,19 @@ def wait_for(condition, seconds, step=0.1):
         time.sleep(step)
 
 
+def gone(seconds=2):
+    """Whether nobody listens on the port, now or within the time: the service has ended, and is
+    started again a moment later."""
+    def refused():
+        try:
+            socket.create_connection((HOST, PORT), timeout=1).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    return wait_for(refused, seconds, step=0.02)
+
+
 def verdict(worked, proof):
     """End a trigger: True worked, False refused, None could not tell; with its proof line."""
     print(proof)
