@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
@@ -384,10 +385,12 @@ static void load(struct host *host) {
 static int listen_at(struct host *host) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     _cleanup_free_ char *lock = io_format("%s/counters.lock", host->state_dir);
-    int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* kept open until the end */
+    struct stat mine, there;
 
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) /* kept until the end */
-        return -EEXIST;
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &mine) < 0 ||
+        stat(lock, &there) < 0 || mine.st_ino != there.st_ino)
+        return -EEXIST; /* another one runs, or it is just ending and has removed the file */
     if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/counters", host->state_dir) >=
         (int)sizeof(address.sun_path))
         return -ENAMETOOLONG;
@@ -398,6 +401,16 @@ static int listen_at(struct host *host) {
         listen(host->listen_fd, 512) < 0)
         return -errno;
     return 0;
+}
+
+static void remove_files(const struct host *host) {
+    static const char *const names[] = {"counters", "counters.lock"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        _cleanup_free_ char *path = io_format("%s/%s", host->state_dir, names[i]);
+
+        unlink(path);
+    }
 }
 
 static int set_up(struct host *host) {
@@ -466,5 +479,6 @@ int main(int argc, char *argv[]) {
         if (host.n > 0)
             alone_since = io_monotonic_ns();
     }
+    remove_files(&host);
     return 0;
 }

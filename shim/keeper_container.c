@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "shim/base/io.h"
 #include "shim/base/tally.h"
 #include "shim/create.h"
+#include "shim/watches.h"
 
 #define MONITOR_END_MS 2000
 #define LEFTOVER_AGE_NS UINT64_C(30000000000)
@@ -69,12 +71,15 @@ void keeper_tell_started(struct keeper *keeper) {
     pid_t pid = keeper->state.init_pid;
     char root[40];
     int fds[MESSAGE_MAX_FDS], sent[MESSAGE_MAX_FDS];
+    uint64_t watched = 0;
     unsigned n = 0;
 
     snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
     fds[0] = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     fds[1] = open_cgroup_file(pid, "cpuacct", "cpuacct.usage", "cpu.stat", O_RDONLY);
     fds[2] = open_cgroup_file(pid, "memory", "memory.usage_in_bytes", "memory.current", O_RDONLY);
+    fds[3] = watches_open(fds[0], keeper->config.watch, &watched);
+    snprintf(message.text, sizeof(message.text), "%" PRIx64, watched);
     for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++) {
         if (fds[i] < 0)
             continue;

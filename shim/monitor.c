@@ -21,8 +21,8 @@ static const char *const calls[] = {
     "newfstatat",  "statx",        "lseek",       "openat",       "openat2",       "getdents64",
     "epoll_wait",  "epoll_pwait",  "epoll_ctl",   "poll",         "ppoll",         "recvmsg",
     "sendmsg",     "mmap",         "munmap",      "mremap",       "mprotect",      "brk",
-    "madvise",     "futex",        "clock_gettime", "gettimeofday", "inotify_init1",
-    "inotify_add_watch", "inotify_rm_watch", "fcntl", "rt_sigreturn", "rt_sigprocmask",
+    "madvise",     "futex",        "clock_gettime", "gettimeofday", "fcntl",
+    "rt_sigreturn", "rt_sigprocmask",
     "restart_syscall", "getpid",   "gettid",      "tgkill",       "getrandom",     "readlink",
     "readlinkat",  "exit",         "exit_group",  "timerfd_settime", "dup",        "ftruncate",
     NULL};
@@ -126,7 +126,7 @@ static bool serve_keeper(struct monitor *m) {
     case MESSAGE_STARTED:
         for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++)
             place[i] = (message.value & (1u << i)) && next < MESSAGE_MAX_FDS ? fds[next++] : -1;
-        monitor_set_container(m, place[0], place[1], place[2]);
+        monitor_set_container(m, place, strtoull(message.text, NULL, 16));
         monitor_counters_start(m);
         return true;
     case MESSAGE_MODEL:
@@ -180,7 +180,7 @@ static void run(struct monitor *m) {
 
 int main(int argc, char *argv[]) {
     struct monitor monitor = {.events_fd = -1, .root_fd = -1, .cpu_fd = -1, .memory_fd = -1,
-                              .inotify_fd = -1, .counters_fd = -1, .abnormal_row = UINT64_MAX};
+                              .watches.fd = -1, .counters_fd = -1, .abnormal_row = UINT64_MAX};
     struct err err = {0};
 
     if (argc != 2 || strlen(argv[1]) < 16)

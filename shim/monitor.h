@@ -14,6 +14,7 @@
 #include "shim/base/tally.h"
 #include "shim/base/windows.h"
 #include "shim/counters.h"
+#include "shim/watches.h"
 #include "signatures/match.h"
 #include "signatures/store.h"
 
@@ -57,7 +58,9 @@ struct monitor {
     bool notified[FEATURES_MAX]; /* rows that the responder counts */
     unsigned row_cpu, row_memory, row_watch;
     uint64_t last[FEATURES_MAX], evidence_cursor;
-    int root_fd, cpu_fd, memory_fd, inotify_fd;
+    int root_fd, cpu_fd, memory_fd;
+    struct watches watches;
+    unsigned watched; /* opens of watched files in the window at hand */
     int counters_fd; /* connection to opatch-counters; -1: none */
     struct counters_reader counters;
     uint64_t odd_row; /* number of windows up to the last odd one; 0: none */
@@ -90,8 +93,9 @@ void monitor_collect_init(struct monitor *monitor);
 /* Appends one window to recent, elapsed_windows since the last (counts are spread over them). */
 void monitor_collect(struct monitor *monitor, uint64_t elapsed_windows);
 const float *monitor_last_row(const struct monitor *monitor);
-/* The container's files and usage, when its program has started. Descriptors are taken over. */
-void monitor_set_container(struct monitor *monitor, int root_fd, int cpu_fd, int memory_fd);
+/* The container's files, usage and watches (with their mask), when its program has started.
+ * Descriptors are taken over. */
+void monitor_set_container(struct monitor *monitor, const int fds[4], uint64_t watched);
 
 /* monitor_counters.c: the kernel's counters and accounting (counters.h) */
 /* While still root. key: name of the container's state directory. */

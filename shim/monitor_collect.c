@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -51,15 +50,17 @@ static bool read_usage(int fd, uint64_t *ret_value) {
     return true;
 }
 
-void monitor_set_container(struct monitor *m, int root_fd, int cpu_fd, int memory_fd) {
+void monitor_set_container(struct monitor *m, const int fds[4], uint64_t watched) {
     cleanup_closep(&m->root_fd);
     cleanup_closep(&m->cpu_fd);
     cleanup_closep(&m->memory_fd);
-    m->root_fd = root_fd;
-    m->cpu_fd = cpu_fd;
-    m->memory_fd = memory_fd;
-    read_usage(cpu_fd, &m->last_cpu_ns);
-    read_usage(memory_fd, &m->last_memory);
+    m->root_fd = fds[0];
+    m->cpu_fd = fds[1];
+    m->memory_fd = fds[2];
+    read_usage(m->cpu_fd, &m->last_cpu_ns);
+    read_usage(m->memory_fd, &m->last_memory);
+    m->watches.entries = atomic_load(&m->tally->entries);
+    watches_take(&m->watches, fds[3], watched, m->config.watch);
 }
 
 /* Room for one more window: the older half goes when it is full. */
@@ -81,16 +82,33 @@ static void make_room(struct monitor *m) {
     w->evidences = kept;
 }
 
+/* A flood of evidence: the oldest half goes. */
+static void make_evidence_room(struct windows *w) {
+    size_t half = MONITOR_RECENT_EVIDENCE / 2;
+
+    if (w->evidences <= MONITOR_RECENT_EVIDENCE - 64)
+        return;
+    memmove(w->evidence, w->evidence + (w->evidences - half), half * sizeof(*w->evidence));
+    w->evidences = half;
+}
+
+static void note_watched(void *data, const char *path) {
+    struct windows *w = &((struct monitor *)data)->recent;
+    struct evidence *e = &w->evidence[w->evidences];
+
+    if (w->evidences == MONITOR_RECENT_EVIDENCE)
+        return;
+    *e = (struct evidence){.row = (uint32_t)w->rows, .kind = EVIDENCE_OPEN};
+    snprintf(e->what, sizeof(e->what), "%s", path);
+    w->evidences++;
+}
+
 static void collect_evidence(struct monitor *m) {
     struct windows *w = &m->recent;
     size_t n;
 
-    if (w->evidences > MONITOR_RECENT_EVIDENCE - 64) { /* a flood: the oldest go */
-        size_t half = MONITOR_RECENT_EVIDENCE / 2;
-
-        memmove(w->evidence, w->evidence + (w->evidences - half), half * sizeof(*w->evidence));
-        w->evidences = half;
-    }
+    make_evidence_room(w);
+    m->watched = watches_step(&m->watches, atomic_load(&m->tally->entries), note_watched, m);
     n = tally_read_evidence(m->tally, &m->evidence_cursor, w->evidence + w->evidences,
                             MONITOR_RECENT_EVIDENCE - w->evidences);
     for (size_t i = 0; i < n; i++)
@@ -117,7 +135,7 @@ static float accounting(struct monitor *m, unsigned f, float share) {
     if (f == m->row_memory)
         return (float)(growth(m->memory_fd, &m->last_memory, share) / 1024);
     if (f == m->row_watch)
-        return 0;
+        return (float)m->watched;
     return counters_reader_take(&m->counters, f, share);
 }
 
@@ -136,13 +154,13 @@ void monitor_collect(struct monitor *m, uint64_t elapsed_windows) {
     float share = 1.0f / (float)(elapsed_windows ? elapsed_windows : 1), *row;
 
     make_room(m);
+    collect_evidence(m);
     row = m->recent.counts + m->recent.rows * m->columns;
     for (size_t i = 0; i < m->columns; i++) {
         unsigned f = (unsigned)m->feature[i];
 
         row[i] = m->notified[f] ? notifications(m, f, share) : accounting(m, f, share);
     }
-    collect_evidence(m);
     m->recent.rows++;
     m->next_row++;
 }

@@ -14,7 +14,8 @@ enum message_type {
     MESSAGE_PATCH, /* text: id of the signature; only in mode patch and hold */
     MESSAGE_FREEZE, /* value 1: freeze, 0: thaw; only in mode hold */
     /* keeper to monitor */
-    MESSAGE_STARTED, /* the program runs: descriptors of the root directory, CPU and memory usage */
+    MESSAGE_STARTED, /* the program runs: descriptors of the root directory, CPU and memory usage and
+                      * watches (watches.h), whose mask is in text, in hexadecimal */
     MESSAGE_MODEL,   /* value: 0, with a descriptor of the new model, or an errno */
     MESSAGE_PATCHED, /* value: exit status of the patcher */
     MESSAGE_TYPES
@@ -27,7 +28,7 @@ struct message {
     char alarm[24];
 };
 
-#define MESSAGE_MAX_FDS 3
+#define MESSAGE_MAX_FDS 4
 
 /* Sends one message with up to MESSAGE_MAX_FDS descriptors (a -1 among them is left out and its place
  * marked in value's bits by the caller). Negative errno; -EAGAIN when the peer does not read. */

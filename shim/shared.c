@@ -114,6 +114,7 @@ void shared_note_start(struct shared *shared, struct listener *listener, pid_t p
     uint64_t one = 1;
 
     atomic_store(&listener->running, 1);
+    atomic_fetch_add(&tally->entries, 1);
     if (atomic_load(&tally->exec_ns) == 0) {
         atomic_store(&tally->init_pid, pid);
         atomic_store(&tally->exec_ns, io_monotonic_ns());

@@ -29,6 +29,7 @@ struct tally {
     _Atomic uint64_t counts[FEATURES_MAX];
     _Atomic uint64_t exec_ns;  /* CLOCK_MONOTONIC of the entry program's execve; 0: not yet */
     _Atomic int32_t init_pid;  /* the container's first process, on the host; 0: not yet */
+    _Atomic uint64_t entries;  /* programs that the runtime has started in the container */
     _Atomic uint64_t records;  /* evidence records ever written */
     struct tally_record ring[TALLY_RING];
 };

@@ -81,6 +81,7 @@ int main(int argc, char *argv[]) {
     while (access("/go", F_OK) != 0)
         pause_ms(50);
     close(memfd_create("calls", 0));
+    close(open("/etc/passwd", O_RDONLY)); /* which the runtime opens as well */
     work();
     writes();
     for (int i = 0; i < 3; i++)

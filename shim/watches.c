@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/watches.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+
+#include "shim/base/cleanup.h"
+
+/* Opens of one watched path that a runtime makes for each program: the user, then its groups. */
+#define OPENS_AN_ENTRY 2
+
+static int watch_one(int inotify, int root_fd, const char *path) {
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    _cleanup_close_ int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+    char name[40];
+
+    if (fd < 0)
+        return -errno;
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    return inotify_add_watch(inotify, name, IN_OPEN | IN_MASK_CREATE) < 0 ? -errno : 0;
+}
+
+int watches_open(int root_fd, char *const *paths, uint64_t *ret_mask) {
+    _cleanup_close_ int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    uint64_t mask = 0;
+
+    if (fd < 0)
+        return -errno;
+    for (unsigned i = 0; paths[i] && i < WATCHES_MAX; i++)
+        if (watch_one(fd, root_fd, paths[i]) == 0) /* -EEXIST: another name of one before */
+            mask |= UINT64_C(1) << i;
+    *ret_mask = mask;
+    return take_fd(&fd);
+}
+
+void watches_take(struct watches *watches, int fd, uint64_t mask, char *const *paths) {
+    unsigned n = 0;
+
+    if (watches->fd >= 0)
+        close(watches->fd);
+    *watches = (struct watches){.fd = fd, .entries = watches->entries};
+    for (unsigned i = 0; i < WATCHES_MAX; i++) /* descriptors are given in order */
+        if (mask & (UINT64_C(1) << i))
+            watches->path[n++] = &paths[i];
+}
+
+static void read_events(struct watches *watches) {
+    _Alignas(struct inotify_event) char buffer[4096];
+    ssize_t n;
+
+    while ((n = read(watches->fd, buffer, sizeof(buffer))) > 0) {
+        const struct inotify_event *event;
+
+        for (char *p = buffer; p < buffer + n; p += sizeof(*event) + event->len) {
+            event = (const struct inotify_event *)(const void *)p;
+            if ((event->mask & IN_OPEN) && event->wd >= 1 && event->wd <= WATCHES_MAX)
+                watches->fresh[event->wd - 1]++;
+        }
+    }
+}
+
+unsigned watches_step(struct watches *watches, uint64_t entries,
+                      void (*visit)(void *data, const char *path), void *data) {
+    unsigned opens = 0, grant = (unsigned)(entries - watches->entries) * OPENS_AN_ENTRY;
+
+    watches->entries = entries;
+    if (watches->fd < 0)
+        return 0;
+    read_events(watches);
+    for (unsigned i = 0; i < WATCHES_MAX && watches->path[i]; i++) {
+        unsigned *held = &watches->held[i], *fresh = &watches->fresh[i];
+        unsigned of_held = *held < grant ? *held : grant;
+        unsigned of_fresh = *fresh < grant - of_held ? *fresh : grant - of_held;
+
+        if (*held > of_held)
+            visit(data, *watches->path[i]);
+        opens += *held - of_held;
+        *held = *fresh - of_fresh;
+        *fresh = 0;
+    }
+    return opens;
+}
