@@ -30,7 +30,7 @@ struct model_unseen {
 };
 
 struct model {
-    double rate;   /* stated false alarms per window */
+    double rate;   /* stated false-alarm episodes per window */
     uint32_t rows; /* steady windows that were learnt from */
     uint32_t columns;
     char (*names)[WINDOWS_NAME_MAX];

@@ -33,10 +33,6 @@ void model_free(struct model *model) {
     free(model);
 }
 
-void model_set_rate(struct model *model, double false_alarm_rate) {
-    model->rate = false_alarm_rate;
-}
-
 double model_novelty_of(double count) {
     return count > 0 ? 1 + log1p(count) : 0;
 }

@@ -14,14 +14,15 @@
 
 #define MODEL_MAX_SIZE (4u << 20) /* bytes of a file that is read at all */
 #define MODEL_MIN_ROWS 100        /* fewest steady rows that can be learnt from */
-#define MODEL_DEFAULT_RATE 0.0002 /* false alarms per window, see train_options */
+#define MODEL_DEFAULT_RATE 0.0002 /* false-alarm episodes per window: 7.2 an hour */
 
 struct model;
 
 struct train_options {
     uint64_t seed; /* of the initial weights; the same seed and runs give the same model */
-    double false_alarm_rate; /* stated target, alarming windows per window; 0: MODEL_DEFAULT_RATE */
-    size_t startup_rows;     /* first rows of every run that belong to the container's start */
+    double false_alarm_rate;  /* stated target, false-alarm episodes per window; 0:
+                                 MODEL_DEFAULT_RATE */
+    size_t startup_rows;      /* first rows of every run that belong to the container's start */
     bool without_autoencoder; /* leave the network out: shows what it contributes */
 };
 
@@ -50,6 +51,3 @@ static inline void model_freep(struct model **model) {
  */
 void model_deviation(const struct model *model, const struct windows *rows, size_t first,
                      size_t count, struct feature_weight *ret_features, size_t max, size_t *ret_n);
-
-/* Changes the stated false-alarm rate of a model; nothing is learnt again. */
-void model_set_rate(struct model *model, double false_alarm_rate);

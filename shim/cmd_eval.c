@@ -235,7 +235,7 @@ static void usage(FILE *out) {
           "       opatch eval --vectors DIR --classify [--json]\n"
           "\n"
           "  --vectors DIR  labels.csv and <CVE>/c<N>-{train,test}.csv[.gz]\n"
-          "  --rate R       stated false alarms per window of our own detector\n"
+          "  --rate R       stated false-alarm episodes per window of our own detector\n"
           "  --seed N       of the networks' first weights (1)\n"
           "  --seeds N      our own detector with seeds 1 to N, and the spread\n"
           "  --classify     signatures from all containers but one, tried on that one\n",

@@ -27,7 +27,7 @@ static void usage(FILE *out) {
           "\n"
           "  RUN             directory with windows.csv and evidence.jsonl; /proc/self/fd/N\n"
           "                  names one that was passed open\n"
-          "  --rate R        stated false alarms per window\n"
+          "  --rate R        stated false-alarm episodes per window\n"
           "  --startup ROWS  first windows of every run that belong to the container's start\n"
           "  --seed N        of the network's first weights (1)\n",
           out);
