@@ -54,82 +54,28 @@ static int enter_namespaces(const struct target *target, struct err *err) {
         return err_errno(err, errno, "cannot enter the container's namespaces");
     if (fchdir(target->old_root) < 0 || chroot(".") < 0)
         return err_errno(err, errno, "cannot enter the container's root directory");
+    if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+        return err_errno(err, errno, "cannot become the container's root user");
     return 0;
 }
 
-/* Clones of what is mounted in the container, to be put into the view. /proc and /dev as they are;
- * the rest (volumes) read-only, so that a maintainer script sees it and cannot change it. Directories
- * for temporary files are left out: there the view has its own. */
-struct grafts {
-    struct {
-        char *path;
-        int fd;
-    } list[64];
-    size_t n;
-};
+/* What the view needs of the container's mounts, as it is. Volumes are not in it: a maintainer script
+ * has no business with data, and no way to undo what it does there (volume.h). */
+static const char *const grafts[] = {"/proc", "/dev"};
 
-static bool is_temporary(const char *path) {
-    static const char *const names[] = {"/tmp", "/run", "/var/tmp", "/var/run", "/dev/shm"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        if (strcmp(path, names[i]) == 0)
-            return true;
-    return false;
-}
-
-/* True when path is below a mount that is taken already, with all that is mounted on it. */
-static bool is_covered(const struct grafts *grafts, const char *path) {
-    for (size_t i = 0; i < grafts->n; i++) {
-        size_t size = strlen(grafts->list[i].path);
-
-        if (strncmp(grafts->list[i].path, path, size) == 0 && (path[size] == '/' || !path[size]))
-            return true;
-    }
-    return false;
-}
-
-static int take_graft(struct grafts *grafts, const char *path) {
-    struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY};
-    bool keep = strcmp(path, "/proc") == 0 || strcmp(path, "/dev") == 0;
-    int fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE | OPEN_TREE_CLOEXEC);
-
-    if (fd < 0)
-        return -errno;
-    if (!keep && mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &read_only,
-                               sizeof(read_only)) < 0)
-        return -errno;
-    grafts->list[grafts->n].path = io_strdup(path);
-    grafts->list[grafts->n++].fd = fd;
-    return 0;
-}
-
-/* mounts: the text of /proc/<init>/mountinfo; its fifth field is the mount point as init sees it. */
-static int take_grafts(char *mounts, struct grafts *grafts, struct err *err) {
-    char *save = NULL;
-
-    for (char *line = strtok_r(mounts, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        char path[512];
-        int r;
-
-        if (sscanf(line, "%*s %*s %*s %*s %511s", path) != 1 || strcmp(path, "/") == 0 ||
-            is_temporary(path) || is_covered(grafts, path))
-            continue;
-        if (strchr(path, '\\'))
-            return err_set(err, ENOTSUP, "a mount point with a space in it: %s", path);
-        if (grafts->n == ARRAY_SIZE(grafts->list))
-            return err_set(err, E2BIG, "more than %zu mounts in the container", grafts->n);
-        r = take_graft(grafts, path);
-        if (r < 0)
-            return err_errno(err, -r, "cannot clone the mount %s", path);
+static int take_grafts(int fds[ARRAY_SIZE(grafts)], struct err *err) {
+    for (size_t i = 0; i < ARRAY_SIZE(grafts); i++) {
+        fds[i] = open_tree(AT_FDCWD, grafts[i], OPEN_TREE_CLONE | AT_RECURSIVE | OPEN_TREE_CLOEXEC);
+        if (fds[i] < 0)
+            return err_errno(err, errno, "cannot clone the mount %s", grafts[i]);
     }
     return 0;
 }
 
-static int put_grafts(const struct grafts *grafts, struct err *err) {
-    for (size_t i = 0; i < grafts->n; i++)
-        if (move_mount(grafts->list[i].fd, "", AT_FDCWD, grafts->list[i].path + 1,
-                       MOVE_MOUNT_F_EMPTY_PATH) < 0)
-            return err_errno(err, errno, "cannot mount %s in the view", grafts->list[i].path);
+static int put_grafts(const int fds[ARRAY_SIZE(grafts)], struct err *err) {
+    for (size_t i = 0; i < ARRAY_SIZE(grafts); i++)
+        if (move_mount(fds[i], "", AT_FDCWD, grafts[i] + 1, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+            return err_errno(err, errno, "cannot mount %s in the view", grafts[i]);
     return 0;
 }
 
@@ -150,24 +96,23 @@ static int deny_services(struct err *err) {
 
 /* A private copy of the mount namespace whose root is an overlay above the container's root. The
  * scratch mount covers /dev of the copy until the overlay is the root and the rest is let go. */
-static int make_view(const struct inside *inside, char *mounts, struct err *err) {
+static int make_view(const struct inside *inside, struct err *err) {
     const char *options = inside->target->user
                               ? "lowerdir=/,upperdir=/dev/upper,workdir=/dev/work,userxattr"
                               : "lowerdir=/,upperdir=/dev/upper,workdir=/dev/work,"
                                 "redirect_dir=off,metacopy=off,index=off";
-    struct grafts grafts = {0};
-    int r;
+    int fds[ARRAY_SIZE(grafts)] = {-1, -1}, r;
 
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_errno(err, errno, "cannot copy the container's mount namespace");
-    r = take_grafts(mounts, &grafts, err);
+    r = take_grafts(fds, err);
     if (r < 0)
         return r;
     if (move_mount(inside->scratch, "", AT_FDCWD, "/dev", MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return err_errno(err, errno, "cannot mount the scratch directory");
     if (mount("overlay", "/dev/merged", "overlay", 0, options) < 0 || chdir("/dev/merged") < 0)
         return err_errno(err, errno, "cannot mount a view of the container's root");
-    r = put_grafts(&grafts, err);
+    r = put_grafts(fds, err);
     if (r == 0)
         r = deny_services(err);
     if (r < 0)
@@ -214,8 +159,6 @@ static int limit(const struct inside *inside, struct err *err) {
 
     if (inside->scratch >= 0)
         keep |= FILE_CAPABILITIES;
-    if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-        return err_errno(err, errno, "cannot become the container's root user");
     umask(022);
     if (inside->target->filters)
         r = filters_install(inside->target->filters, err);
@@ -224,16 +167,10 @@ static int limit(const struct inside *inside, struct err *err) {
 
 int inside_enter(void *data, struct err *err) {
     const struct inside *inside = data;
-    _cleanup_free_ char *mounts = NULL;
-    size_t size;
-    int r;
+    int r = enter_namespaces(inside->target, err);
 
-    r = io_read_file(inside->target->proc, "mountinfo", 4u << 20, &mounts, &size, err);
-    if (r < 0)
-        return r;
-    r = enter_namespaces(inside->target, err);
     if (r == 0 && inside->scratch >= 0)
-        r = make_view(inside, mounts, err);
+        r = make_view(inside, err);
     if (r < 0)
         return r;
     become_child(err);

@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "runtime-hooks/diff.h"
+#include "runtime-hooks/hold.h"
 #include "runtime-hooks/journal.h"
 #include "runtime-hooks/pickup.h"
 #include "runtime-hooks/plan.h"
 #include "runtime-hooks/proven.h"
 #include "runtime-hooks/record.h"
+#include "runtime-hooks/volume.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/event.h"
 #include "shim/base/io.h"
@@ -27,9 +29,12 @@ struct job {
     struct json *phases; /* {"plan": ms, ...} */
     uint64_t phase_start, interrupted_ns;
     struct json *restarted;
+    bool held; /* the container was frozen, and its processes are stopped as long as we work */
 };
 
 static void job_free(struct job *job) {
+    if (job->held)
+        hold_release(&job->target);
     target_close(&job->target);
     journal_close(&job->journal);
     plan_free(&job->plan);
@@ -74,6 +79,13 @@ static int open_job(const struct patch_request *request, struct job *job, struct
     return r < 0 ? r : journal_lock(request->data_dir, request->id, &job->journal, err);
 }
 
+/* To change it, not only to look at it. */
+static int open_to_change(const struct patch_request *request, struct job *job, struct err *err) {
+    int r = open_job(request, job, err);
+
+    return r < 0 ? r : hold_take(&job->target, &job->held, err);
+}
+
 static int find_manager(struct job *job, struct err *err) {
     const struct patch_request *request = job->request;
 
@@ -101,7 +113,8 @@ static int undo(struct job *job, struct err *err) {
         record_restore_pickup(journal->about, &request);
         r = pickup_make(&request, &job->target, &journal->changes, &pickup, err);
         if (r == 0)
-            r = pickup_run(&request, &job->target, &journal->changes, &pickup, &interrupted, err);
+            r = pickup_run(&request, &job->target, &journal->changes, &pickup, job->held,
+                           &interrupted, err);
         record_free_pickup(&request);
     }
     if (r == 0)
@@ -123,7 +136,7 @@ static int recover(struct job *job, struct err *err) {
 int patch_recover(const char *data_dir, const char *id, pid_t init_pid, struct err *err) {
     struct patch_request request = {.id = id, .init_pid = init_pid, .data_dir = data_dir};
     _cleanup_(job_free) struct job job = {0};
-    int r = open_job(&request, &job, err);
+    int r = open_to_change(&request, &job, err);
 
     return r < 0 ? r : recover(&job, err);
 }
@@ -163,6 +176,8 @@ static int stage(struct job *job, struct err *err) {
     if (r == 0 && journal->changes.n == 0)
         r = err_set(err, EPROTO, "the package manager has changed nothing");
     if (r == 0)
+        r = volume_check(&job->target, &journal->changes, err);
+    if (r == 0)
         r = io_remove_tree(AT_FDCWD, scratch, err);
     phase(job, "save");
     return r;
@@ -191,7 +206,7 @@ static int take_effect(struct job *job, struct err *err) {
     if (r == 0)
         r = pickup_make(job->request, &job->target, &journal->changes, &pickup, err);
     if (r == 0)
-        r = pickup_run(job->request, &job->target, &journal->changes, &pickup,
+        r = pickup_run(job->request, &job->target, &journal->changes, &pickup, job->held,
                        &job->interrupted_ns, err);
     phase(job, "pick_up");
     if (r == 0)
@@ -240,7 +255,6 @@ static int apply(struct job *job, struct err *err) {
 
 int patch_plan(const struct patch_request *request, struct json **ret_plan, struct err *err) {
     _cleanup_(job_free) struct job job = {0};
-    _cleanup_processes_ struct processes processes = {0};
     int r = open_job(request, &job, err);
 
     if (r == 0)
@@ -261,7 +275,7 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
     if (!err)
         err = &own;
     tell(request, "patch started", PRIORITY_NOTICE, "A patch was started");
-    r = open_job(request, &job, err);
+    r = open_to_change(request, &job, err);
     if (r == 0)
         r = apply(&job, err);
     if (r < 0) {
@@ -286,7 +300,7 @@ int patch_rollback(const struct patch_request *request, struct json **ret_result
     _cleanup_(job_free) struct job job = {0};
     _cleanup_json_ struct json *result = json_new(JSON_OBJECT);
     uint64_t start = io_monotonic_ns();
-    int r = open_job(request, &job, err);
+    int r = open_to_change(request, &job, err);
 
     if (r == 0)
         r = journal_open_last(&job.journal, err);

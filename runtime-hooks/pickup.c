@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime-hooks/hold.h"
 #include "runtime-hooks/reexec.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
@@ -155,12 +156,14 @@ static int wait_served(const struct target *target, const struct changes *change
 }
 
 int pickup_run(const struct patch_request *request, const struct target *target,
-               const struct changes *changes, const struct pickup_plan *plan,
+               const struct changes *changes, const struct pickup_plan *plan, bool held,
                uint64_t *ret_interrupted_ns, struct err *err) {
     uint64_t end = deadline_ns(request), start = io_monotonic_ns(), served = start;
     int r = 0;
 
     *ret_interrupted_ns = 0;
+    if (held && (plan->n == 0 || request->pickup != PATCH_RESTART))
+        hold_release(target);
     if (plan->n == 0)
         return 0;
     if (request->pickup == PATCH_RELOAD)
@@ -168,6 +171,8 @@ int pickup_run(const struct patch_request *request, const struct target *target,
     for (size_t i = 0; r == 0 && request->pickup == PATCH_RESTART && i < plan->n; i++)
         if (plan->list[i].how == RESTART_IN_PLACE)
             r = restart_in_place(target, changes, &plan->list[i], err);
+    if (held)
+        hold_release(target);
     if (r == 0)
         r = wait_served(target, changes, plan, end, &served, err);
     if (r < 0)

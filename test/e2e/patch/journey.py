@@ -1,0 +1,87 @@
+"""What the tests of the patch engine share: TAP, the program under test, patient health checks."""
+import json
+import os
+import subprocess
+import sys
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+sys.path.insert(0, os.path.join(TOP, "test", "lib"))
+BUILD = os.environ.get("OPATCH_BUILD", os.path.join(TOP, "build"))
+PROGRAM = os.path.join(BUILD, "shim", "opatch-patch")
+HOOK = os.path.join(BUILD, "runtime-hooks", "opatch-hook")
+
+
+class Tap:
+    """Results as TAP lines."""
+
+    def __init__(self):
+        self.number = self.bad = 0
+
+    def check(self, good, text):
+        self.number += 1
+        self.bad += not good
+        print(f"{'ok' if good else 'not ok'} {self.number} {text}", flush=True)
+        return good
+
+    def end(self):
+        print(f"1..{self.number}")
+        return 1 if self.bad else 0
+
+
+class Patcher:
+    """opatch-patch with directories of its own."""
+
+    def __init__(self, directory):
+        self.data = os.path.join(directory, "data")
+        self.state = os.path.join(directory, "state")
+        self.config = os.path.join(directory, "opatch.json")
+        self.env = {**os.environ, "OPATCH_CONFIG": self.config}
+        debs = os.environ.get("OPATCH_DEBS")
+        os.makedirs(self.data)
+        os.makedirs(self.state)
+        with open(self.config, "w", encoding="utf-8") as file:
+            json.dump({"data_dir": self.data, "state_dir": self.state,
+                       "package_dirs": [debs] if debs else []}, file)
+
+    def start(self, verb, *words):
+        return subprocess.Popen([PROGRAM, verb, "--json", *words], text=True, env=self.env,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
+
+    def __call__(self, verb, *words):
+        """The answer, or None when it failed; why is shown."""
+        process = self.start(verb, *words)
+        output, errors = process.communicate(timeout=300)
+        if process.returncode:
+            print("#", errors.strip())
+            return None
+        return json.loads(output)
+
+    @staticmethod
+    def words(case, pid, name):
+        return ["--manager", case.manager, "--package", case.package, "--fixed", case.fixed,
+                "--pid", str(pid), name]
+
+
+def start_time(pid):
+    """Of a process; a restart in place does not change it, an end and a new start does."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        return file.read().rsplit(")", 1)[1].split()[19]
+
+
+def wait_healthy(case, pid, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if case.healthy(pid):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def leftovers(pid):
+    """Files of the patcher or of package managers' caches that must not be in the container."""
+    found = subprocess.run(["find", f"/proc/{pid}/root", "-xdev", "(", "-name", ".opatch*", "-o",
+                            "-path", "*/apt/lists/*Packages*", "-o", "-name", "*.deb", ")"],
+                           stdout=subprocess.PIPE, text=True, check=False).stdout
+    return found.split()
