@@ -160,6 +160,7 @@ int json_parse(const char *text, size_t size, enum json_policy policy, struct js
                struct err *err) {
     struct parser p = {.text = text, .policy = policy, .err = err};
     yajl_status status;
+    bool stray;
     int r = 0;
 
     if (size > JSON_MAX_SIZE)
@@ -167,7 +168,9 @@ int json_parse(const char *text, size_t size, enum json_policy policy, struct js
     p.handle = yajl_alloc(&callbacks, NULL, &p);
     if (!p.handle)
         abort();
-    status = yajl_parse(p.handle, (const unsigned char *)text, size);
+    /* yajl takes these two for white space, JSON and Go do not; inside a string they are wrong too. */
+    stray = memchr(text, '\f', size) || memchr(text, '\v', size);
+    status = stray ? yajl_status_error : yajl_parse(p.handle, (const unsigned char *)text, size);
     if (status == yajl_status_ok)
         status = yajl_complete_parse(p.handle);
     if (status != yajl_status_ok)

@@ -94,6 +94,8 @@ static void refuses_bad_text(void **state) {
         {"[\"\\x\"]", JSON_PRESERVE, NULL},
         {"[\"\\u12\"]", JSON_PRESERVE, NULL},
         {"\"\xff\"", JSON_PRESERVE, NULL},
+        {"[1\f,\"a\"]", JSON_PRESERVE, NULL},
+        {"[1,\v\"a\"]", JSON_PRESERVE, NULL},
         {"/* */1", JSON_PRESERVE, NULL},
         {"[1] // x", JSON_PRESERVE, NULL},
         {"\xef\xbb\xbf{}", JSON_PRESERVE, NULL},
