@@ -14,6 +14,7 @@
 #include "shim/base/json.h"
 #include "shim/base/priv.h"
 #include "shim/base/seccomp.h"
+#include "shim/plan.h"
 #include "shim/proto.h"
 
 static const char *const calls[] = {
@@ -45,6 +46,9 @@ static int open_everything(struct monitor *m, const char *dir, int *ret_model, s
         r = state_load(dir, &m->state, err);
     if (r < 0)
         return r;
+    r = plan_load_set(dir, &m->notified);
+    if (r < 0)
+        return err_errno(err, -r, "cannot read what is notified");
     m->events_fd = event_open(m->config.data_dir);
     if (m->events_fd < 0)
         return err_errno(err, -m->events_fd, "%s/events.jsonl", m->config.data_dir);
@@ -154,6 +158,18 @@ static void serve_timer(struct monitor *m) {
     }
 }
 
+/* What was counted since the last window is recorded too, but not judged: it is how programs end. */
+static void record_end(struct monitor *m) {
+    if (atomic_load(&m->tally->exec_ns) != 0) {
+        counters_reader_read(&m->counters);
+        monitor_collect(m, 1);
+        recording_add(&m->learning, m);
+        recording_add(&m->always, m);
+    }
+    recording_close(&m->learning);
+    recording_close(&m->always);
+}
+
 static void run(struct monitor *m) {
     struct epoll_event timer = {.events = EPOLLIN, .data.fd = m->timer_fd};
     struct epoll_event socket = {.events = EPOLLIN, .data.fd = MONITOR_SOCKET};
@@ -191,7 +207,6 @@ int main(int argc, char *argv[]) {
         return 1;
     }
     run(&monitor);
-    recording_close(&monitor.learning);
-    recording_close(&monitor.always);
+    record_end(&monitor);
     return 0;
 }
