@@ -10,6 +10,7 @@
 #include "runtime-hooks/archive.h"
 #include "runtime-hooks/closure.h"
 #include "runtime-hooks/plan.h"
+#include "runtime-hooks/statusd.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
@@ -22,6 +23,7 @@ struct database {
     char *text;
     size_t size;
     struct dpkg_status status;
+    bool unpacked; /* it is of a container without dpkg: statusd.h */
 };
 
 static void database_free(struct database *database) {
@@ -32,6 +34,9 @@ static void database_free(struct database *database) {
 static int database_read(const struct target *target, struct database *ret, struct err *err) {
     int r = target_read(target->root, STATUS, DPKG_STATUS_MAX, &ret->text, &ret->size, err);
 
+    ret->unpacked = r == -ENOENT;
+    if (ret->unpacked)
+        r = statusd_read(target->root, &ret->text, &ret->size, err);
     return r < 0 ? r : dpkg_parse(ret->text, ret->size, STATUS, &ret->status, err);
 }
 
@@ -210,8 +215,8 @@ static int make_arguments(const struct plan *plan, struct arguments *arguments, 
     return 0;
 }
 
-static int apt_stage(const struct patch_request *request, const struct target *target,
-                     const struct plan *plan, const char *scratch, struct err *err) {
+static int run_dpkg(const struct target *target, const struct plan *plan, const char *scratch,
+                    struct err *err) {
     char *env[] = {(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
                    (char[]){"DEBIAN_FRONTEND=noninteractive"},
                    (char[]){"DEBCONF_NONINTERACTIVE_SEEN=true"}, (char[]){"LC_ALL=C"},
@@ -223,13 +228,24 @@ static int apt_stage(const struct patch_request *request, const struct target *t
                           .max_output = SAID_MAX, .setup = inside_enter, .setup_data = &inside};
     int r = mount < 0 ? mount : make_arguments(plan, &arguments, err);
 
-    (void)request;
     if (r < 0)
         return r;
     spawn.keep = arguments.files;
     spawn.n_keep = arguments.n_files;
     r = spawn_check(&spawn, NULL, err);
     return r < 0 ? err_prefix(err, r, "the container's package manager") : 0;
+}
+
+static int apt_stage(const struct patch_request *request, const struct target *target,
+                     const struct plan *plan, const char *scratch, struct err *err) {
+    _cleanup_(database_free) struct database database = {0};
+    int r = database_read(target, &database, err);
+
+    (void)request;
+    if (r < 0)
+        return r;
+    return database.unpacked ? statusd_stage(target, plan, scratch, err)
+                             : run_dpkg(target, plan, scratch, err);
 }
 
 static int apt_verify(const struct patch_request *request, const struct target *target,

@@ -26,18 +26,18 @@ static int read_sums(const char *dir, char **ret_text, size_t *ret_size, struct 
     return io_read_file(AT_FDCWD, path, SUMS_MAX, ret_text, ret_size, err);
 }
 
-/* "<64 hex digits>  [*./]NAME.deb": cuts the line; false for any other. */
+/* "<64 hex digits>  [*./]NAME": cuts the line; false for any other. */
 static int split_line(char *line, const char **ret_digest, const char **ret_name) {
     char *name = line + 64;
 
-    if (strlen(line) < 70 || strspn(line, "0123456789abcdef") != 64 || !isspace((unsigned char)*name))
+    if (strlen(line) < 67 || strspn(line, "0123456789abcdef") != 64 || !isspace((unsigned char)*name))
         return 0;
     *name++ = '\0';
     while (*name == ' ' || *name == '*')
         name++;
     if (strncmp(name, "./", 2) == 0)
         name += 2;
-    if (strchr(name, '/') || strlen(name) < 5 || strcmp(name + strlen(name) - 4, ".deb") != 0)
+    if (!*name || *name == '.' || strchr(name, '/'))
         return 0;
     *ret_digest = line;
     *ret_name = name;
@@ -89,6 +89,8 @@ static int index_package(const char *dir, const char *digest, const char *name, 
     _cleanup_free_ char *link = io_format("%s/%s", index->dir, name);
     struct stat st;
 
+    if (strlen(name) < 5 || strcmp(name + strlen(name) - 4, ".deb") != 0)
+        return 0;
     /* A file that is named but gone or broken is one package less, not the end of all. */
     if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || control_of(path, &control, err) < 0)
         return 0;
@@ -166,7 +168,7 @@ static int verify(const char *path, const char *digest, struct err *err) {
 }
 
 struct search {
-    char *file; /* name_version_arch.deb; a colon is written %3a in file names */
+    const char *file;
     char *found;
 };
 
@@ -185,20 +187,25 @@ static int match_package(const char *dir, const char *digest, const char *name, 
     return 1;
 }
 
-int debdir_find(const char *const *dirs, const char *name, const char *arch, const char *version,
-                char **ret_file, struct err *err) {
-    const char *colon = strchr(version, ':');
-    _cleanup_free_ char *file =
-        colon ? io_format("%s_%.*s%%3a%s_%s.deb", name, (int)(colon - version), version, colon + 1,
-                          arch)
-              : io_format("%s_%s_%s.deb", name, version, arch);
+int debdir_file(const char *const *dirs, const char *file, char **ret_file, struct err *err) {
     struct search search = {.file = file};
     int r = each_package(dirs, match_package, &search, err);
 
     if (r < 0)
         return r;
     if (!search.found)
-        return err_set(err, ENOENT, "%s %s (%s) is in no package directory", name, version, arch);
+        return err_set(err, ENOENT, "%s is in no package directory", file);
     *ret_file = search.found;
     return 0;
+}
+
+int debdir_find(const char *const *dirs, const char *name, const char *arch, const char *version,
+                char **ret_file, struct err *err) {
+    const char *colon = strchr(version, ':'); /* written %3a in file names */
+    _cleanup_free_ char *file =
+        colon ? io_format("%s_%.*s%%3a%s_%s.deb", name, (int)(colon - version), version, colon + 1,
+                          arch)
+              : io_format("%s_%s_%s.deb", name, version, arch);
+
+    return debdir_file(dirs, file, ret_file, err);
 }

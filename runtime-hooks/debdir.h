@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Directories of .debs that the administrator trusts: only what their SHA256SUMS names counts. */
+/* Directories of packages that the administrator trusts: only what their SHA256SUMS names counts. */
 #pragma once
 
 #include <stddef.h>
@@ -14,3 +14,6 @@ int debdir_index(const char *const *dirs, const char *dir, struct err *err);
  * -ENOENT if none has it, -EBADMSG if its bytes are not those of SHA256SUMS. */
 int debdir_find(const char *const *dirs, const char *name, const char *arch, const char *version,
                 char **ret_file, struct err *err);
+
+/* The same for a file by its name. */
+int debdir_file(const char *const *dirs, const char *file, char **ret_file, struct err *err);

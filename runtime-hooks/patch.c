@@ -174,7 +174,7 @@ static int stage(struct job *job, struct err *err) {
         return err_errno(err, errno, "%s", upper);
     r = diff_upper(fd, job->target.root, journal->blobs, &journal->changes, err);
     if (r == 0 && journal->changes.n == 0)
-        r = err_set(err, EPROTO, "the package manager has changed nothing");
+        r = err_set(err, EALREADY, "nothing would change");
     if (r == 0)
         r = volume_check(&job->target, &journal->changes, err);
     if (r == 0)

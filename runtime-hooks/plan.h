@@ -45,4 +45,4 @@ struct manager {
 /* NULL for an unknown name. */
 const struct manager *manager_find(const char *name);
 
-extern const struct manager manager_apt, manager_npm;
+extern const struct manager manager_apt, manager_npm, manager_files;

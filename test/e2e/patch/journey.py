@@ -38,11 +38,14 @@ class Patcher:
         self.config = os.path.join(directory, "opatch.json")
         self.env = {**os.environ, "OPATCH_CONFIG": self.config}
         debs = os.environ.get("OPATCH_DEBS")
-        os.makedirs(self.data)
-        os.makedirs(self.state)
+        self.trusted = os.path.join(directory, "trusted")
+        for path in (self.data, self.state, self.trusted):
+            os.makedirs(path)
+        with open(os.path.join(self.trusted, "SHA256SUMS"), "w", encoding="utf-8"):
+            pass
         with open(self.config, "w", encoding="utf-8") as file:
             json.dump({"data_dir": self.data, "state_dir": self.state,
-                       "package_dirs": [debs] if debs else []}, file)
+                       "package_dirs": [self.trusted] + ([debs] if debs else [])}, file)
 
     def start(self, verb, *words):
         return subprocess.Popen([PROGRAM, verb, "--json", *words], text=True, env=self.env,

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime-hooks/statusd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/dpkg.h"
+#include "shim/base/io.h"
+
+#define DIRECTORY "/var/lib/dpkg/status.d"
+#define RECORD_MAX (4u << 20)
+#define SUMS ".md5sums"
+
+static bool ends_with(const char *text, const char *suffix) {
+    size_t size = strlen(text), n = strlen(suffix);
+
+    return size > n && strcmp(text + size - n, suffix) == 0;
+}
+
+/* Calls visit for every record until it answers other than 0. */
+static int each_record(int root,
+                       int (*visit)(const char *path, const char *text, size_t size, void *data),
+                       void *data, struct err *err) {
+    int fd = target_openat(root, DIRECTORY, O_RDONLY | O_DIRECTORY, 0), r = 0;
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+
+    if (!dir)
+        return err_errno(err, fd < 0 ? -fd : errno, DIRECTORY);
+    while (r == 0 && (entry = readdir(dir))) {
+        _cleanup_free_ char *path = io_format(DIRECTORY "/%s", entry->d_name), *text = NULL;
+        size_t size;
+
+        if (entry->d_name[0] == '.' || ends_with(entry->d_name, SUMS))
+            continue;
+        r = target_read(root, path, RECORD_MAX, &text, &size, err);
+        if (r == 0 && strncmp(text, "Package:", 8) == 0)
+            r = visit(path, text, size, data);
+    }
+    return r;
+}
+
+static int append_record(const char *path, const char *text, size_t size, void *data) {
+    (void)path;
+    fprintf(data, "Status: install ok installed\n%s%s\n", text,
+            size && text[size - 1] == '\n' ? "" : "\n");
+    return 0;
+}
+
+int statusd_read(int root, char **ret_text, size_t *ret_size, struct err *err) {
+    char *text = NULL;
+    FILE *out = open_memstream(&text, ret_size);
+    int r;
+
+    if (!out)
+        abort();
+    r = each_record(root, append_record, out, err);
+    if (fclose(out) != 0)
+        abort();
+    if (r < 0)
+        free(text);
+    else
+        *ret_text = text;
+    return r;
+}
+
+struct search {
+    const char *name;
+    char *path;
+};
+
+static int match_record(const char *path, const char *text, size_t size, void *data) {
+    struct search *search = data;
+    _cleanup_dpkg_ struct dpkg_status parsed = {0};
+
+    if (dpkg_parse(text, size, path, &parsed, NULL) < 0 || parsed.n == 0 ||
+        strcmp(parsed.packages[0].name, search->name) != 0)
+        return 0;
+    search->path = io_strdup(path);
+    return 1;
+}
+
+static int run(char *const *argv, char **ret_output, struct err *err) {
+    struct spawn spawn = {.argv = argv, .timeout_ms = 60000, .max_output = RECORD_MAX};
+
+    return spawn_check(&spawn, ret_output, err);
+}
+
+/* The checksums of a package's files, or NULL: not every package has them. */
+static char *read_sums(const char *file) {
+    _cleanup_free_ char *copy = io_strdup(file);
+    char *argv[] = {(char[]){"dpkg-deb"}, (char[]){"--info"}, copy, (char[]){"md5sums"}, NULL};
+    char *output = NULL;
+
+    return run(argv, &output, NULL) == 0 ? output : NULL;
+}
+
+/* For each line of the container's old checksums whose file the new package does not bring. */
+static int hide_old(int root, const char *upper, const char *sums_path, struct err *err) {
+    _cleanup_free_ char *text = NULL;
+    char *save = NULL;
+    size_t size;
+
+    if (target_read(root, sums_path, RECORD_MAX, &text, &size, NULL) < 0)
+        return 0;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        const char *name = strlen(line) > 34 ? line + 34 : "";
+        _cleanup_free_ char *path = io_format("%s/%s", upper, name), *parent = io_strdup(path);
+        struct stat st;
+
+        if (!*name || strstr(name, "..") || lstat(path, &st) == 0)
+            continue;
+        *strrchr(parent, '/') = '\0';
+        if (lstat(parent, &st) == 0 && mknod(path, S_IFCHR, makedev(0, 0)) < 0)
+            return err_errno(err, errno, "%s", path);
+    }
+    return 0;
+}
+
+static int write_record(const char *upper, const char *path, const char *text, struct err *err) {
+    _cleanup_free_ char *staged = io_format("%s%s", upper, path);
+
+    return io_replace_file(AT_FDCWD, staged, text, strlen(text), 0644, (uid_t)-1, (gid_t)-1, err);
+}
+
+static int stage_package(const struct target *target, const struct package_step *step,
+                         const char *upper, struct err *err) {
+    _cleanup_free_ char *file = io_strdup(step->file), *where = io_strdup(upper);
+    _cleanup_free_ char *control = NULL, *sums = NULL, *sums_path = NULL, *path = NULL;
+    char *extract[] = {(char[]){"dpkg-deb"}, (char[]){"--extract"}, file, where, NULL};
+    char *field[] = {(char[]){"dpkg-deb"}, (char[]){"--field"}, file, NULL};
+    struct search search = {.name = step->name};
+    int r = each_record(target->root, match_record, &search, err);
+
+    path = search.path ? search.path : io_format(DIRECTORY "/%s", step->name);
+    sums_path = io_format("%s" SUMS, path);
+    if (r >= 0)
+        r = run(extract, NULL, err);
+    if (r == 0)
+        r = run(field, &control, err);
+    if (r == 0)
+        r = hide_old(target->root, upper, sums_path, err);
+    if (r == 0)
+        r = write_record(upper, path, control, err);
+    sums = read_sums(step->file);
+    if (r == 0 && sums)
+        r = write_record(upper, sums_path, sums, err);
+    return r;
+}
+
+int statusd_stage(const struct target *target, const struct plan *plan, const char *scratch,
+                  struct err *err) {
+    static const char *const left_out[] = {"doc", "man", "info", "lintian", "locale"};
+    _cleanup_free_ char *upper = io_format("%s/upper", scratch);
+    _cleanup_free_ char *records = io_format("%s" DIRECTORY, upper);
+    int r = target->user ? err_set(err, ENOTSUP,
+                                   "a container with a user namespace and without dpkg")
+                         : io_mkdir_p(records, 0755, err);
+
+    for (size_t i = 0; r == 0 && i < plan->n; i++)
+        r = stage_package(target, &plan->steps[i], upper, err);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(left_out); i++) {
+        _cleanup_free_ char *path = io_format("%s/usr/share/%s", upper, left_out[i]);
+
+        r = io_remove_tree(AT_FDCWD, path, err);
+    }
+    return r;
+}
