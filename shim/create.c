@@ -238,7 +238,7 @@ static void report(const struct creation *c, int code, const struct err *why) {
 void create_prepare(const struct config *config, const struct invocation *invocation) {
     struct creation c = {.config = config, .invocation = invocation,
                          .bundle_fd = -1, .listen_fd = -1, .state_fd = -1};
-    struct notify_set set;
+    struct plan plan;
     struct err err = {0};
     int r = read_bundle(&c, &err);
 
@@ -247,9 +247,11 @@ void create_prepare(const struct config *config, const struct invocation *invoca
     if (r == 0)
         r = bind_listener(&c, &err);
     if (r == 0) {
-        plan_notify_set(config, c.image.profile, &set);
-        r = bundle_rewrite(c.json, &set, c.listener, &err);
+        plan_make(config, c.image.profile, &plan);
+        r = plan_save_set(c.state_fd, &plan.set, &err);
     }
+    if (r == 0)
+        r = bundle_rewrite(c.json, &plan.set, c.listener, &err);
     if (r == 0)
         r = start_keeper(&c, &err);
     if (r == 0)

@@ -11,22 +11,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/ctl.h"
-#include "shim/plan.h"
 #include "shim/runtime.h"
-
-int ctl_plan(const struct config *config, int argc, char *argv[]) {
-    static const char *const heats[] = {"rare", "warm", "hot"};
-    struct notify_set set;
-
-    if (argc != 2 || !ctl_is_name(argv[1]))
-        return ctl_usage("plan PROFILE");
-    plan_notify_set(config, argv[1], &set);
-    printf("%-28s %-5s %s\n", "FEATURE", "HEAT", "SOURCE");
-    for (unsigned i = 0; i < features_count; i++)
-        printf("%-28s %-5s %s\n", features[i].name, heats[features[i].heat],
-               !features[i].syscall ? "accounting" : set.row[i] ? "notification" : "-");
-    return 0;
-}
 
 static int line(bool good, const char *what, const char *detail) {
     printf("%-4s %-34s %s\n", good ? "ok" : "BAD", what, detail);

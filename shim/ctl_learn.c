@@ -12,6 +12,7 @@
 #include "shim/base/spawn.h"
 #include "shim/ctl.h"
 #include "shim/monitor.h"
+#include "shim/rates.h"
 #include "shim/runtime.h"
 
 #define WINDOWS_PER_HOUR (3600.0 * 1000 / WINDOW_MS)
@@ -41,8 +42,8 @@ static int drop_in_child(void *data, struct err *err) {
     return priv_drop(data, err);
 }
 
-/* Runs the trainer without privilege on the open runs; its output is the model. */
-static int run_trainer(const struct config *config, const int *fds, size_t n,
+/* Runs the trainer without privilege on the open runs; its output is the model, or the rates. */
+static int run_trainer(const struct config *config, bool rates, const int *fds, size_t n,
                        struct spawn_result *ret_result, struct err *err) {
     _cleanup_free_ char *program = runtime_sibling("opatch-train");
     _cleanup_free_ char *rate = io_format("%g", config->false_alarms_per_hour / WINDOWS_PER_HOUR);
@@ -52,16 +53,41 @@ static int run_trainer(const struct config *config, const int *fds, size_t n,
     struct spawn spawn = {.argv = argv, .keep = fds, .n_keep = n, .timeout_ms = TRAIN_TIMEOUT_MS,
                           .max_output = MODEL_MAX_BYTES, .setup = drop_in_child,
                           .setup_data = config->user};
+    size_t first = rates ? 2 : 5;
     int r;
 
-    for (size_t i = 0; i < n; i++)
-        argv[5 + i] = io_format("/proc/self/fd/%d", fds[i]);
+    if (rates)
+        argv[1] = (char *)(uintptr_t) "--rates";
+    for (size_t i = 0; i <= n; i++)
+        argv[first + i] = i < n ? io_format("/proc/self/fd/%d", fds[i]) : NULL;
     r = spawn_run(&spawn, ret_result, err);
     for (size_t i = 0; i < n; i++)
-        free(argv[5 + i]);
+        free(argv[first + i]);
     if (r == 0 && ret_result->status != 0)
         r = err_set(err, EIO, "%.400s", ret_result->errors);
     return r;
+}
+
+/* What the plan of the profile's next container is made of. */
+static int leave_rates(const struct config *config, const char *profile, const int *fds, size_t n,
+                       struct err *err) {
+    _cleanup_free_ char *plans = io_format("%s/plans", config->data_dir);
+    _cleanup_free_ char *path = io_format("%s/%s.rates", plans, profile);
+    _cleanup_free_ char *cost_path = io_format("%s/cost", plans), *cost = NULL;
+    _cleanup_spawn_ struct spawn_result result = {0};
+    double ns;
+    int r = run_trainer(config, true, fds, n, &result, err);
+
+    if (r == 0)
+        r = io_mkdir_p(plans, 0700, err);
+    if (r == 0)
+        r = io_replace_file(AT_FDCWD, path, result.output, result.output_size, 0600, (uid_t)-1,
+                            (gid_t)-1, err);
+    if (r < 0 || access(cost_path, F_OK) == 0 || rates_measure_cost(&ns) < 0)
+        return r;
+    cost = io_format("%.0f\n", ns);
+    return io_replace_file(AT_FDCWD, cost_path, cost, strlen(cost), 0600, (uid_t)-1, (gid_t)-1,
+                           err);
 }
 
 int ctl_train(const struct config *config, int argc, char *argv[]) {
@@ -81,12 +107,14 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
         err_set(&err, ENOENT, "profile \"%s\" has no recorded windows", argv[1]);
         return ctl_fail("train", &err);
     }
-    r = run_trainer(config, fds, n, &result, &err);
+    r = run_trainer(config, false, fds, n, &result, &err);
     if (r == 0)
         r = io_mkdir_p(models, 0700, &err);
     if (r == 0)
         r = io_replace_file(AT_FDCWD, path, result.output, result.output_size, 0600, (uid_t)-1,
                             (gid_t)-1, &err);
+    if (r == 0)
+        r = leave_rates(config, argv[1], fds, n, &err);
     while (n > 0)
         close(fds[--n]);
     if (r < 0)
@@ -96,11 +124,13 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
 }
 
 int ctl_relearn(const struct config *config, int argc, char *argv[]) {
-    _cleanup_free_ char *runs = NULL, *model = NULL;
+    _cleanup_free_ char *runs = NULL, *model = NULL, *rates = NULL;
     struct err err = {0};
 
     if (argc != 2 || !ctl_is_name(argv[1]))
         return ctl_usage("relearn PROFILE");
+    rates = io_format("%s/plans/%s.rates", config->data_dir, argv[1]);
+    unlink(rates);
     runs = io_format("%s/windows/%s", config->data_dir, argv[1]);
     model = io_format("%s/models/%s.model", config->data_dir, argv[1]);
     if (unlink(model) < 0 && errno != ENOENT) {

@@ -13,6 +13,7 @@
 #include "shim/base/state.h"
 #include "shim/base/tally.h"
 #include "shim/base/windows.h"
+#include "shim/bundle.h"
 #include "shim/counters.h"
 #include "shim/watches.h"
 #include "signatures/match.h"
@@ -55,7 +56,7 @@ struct monitor {
     size_t columns;
     char (*names)[WINDOWS_NAME_MAX];
     int *feature; /* row of the feature table of each column */
-    bool notified[FEATURES_MAX]; /* rows that the responder counts */
+    struct notify_set notified; /* rows that the responder counts */
     unsigned row_cpu, row_memory, row_watch;
     uint64_t last[FEATURES_MAX], evidence_cursor;
     int root_fd, cpu_fd, memory_fd;

@@ -8,20 +8,15 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/monitor.h"
-#include "shim/plan.h"
 
 void monitor_collect_init(struct monitor *m) {
-    struct notify_set set;
-
-    plan_notify_set(&m->config, m->state.profile, &set);
     m->row_cpu = (unsigned)features_find("acct.cpu_ms");
     m->row_memory = (unsigned)features_find("acct.memory_kib");
     m->row_watch = (unsigned)features_find("watch.open");
     m->names = io_alloc(features_count, sizeof(*m->names));
     m->feature = io_alloc(features_count, sizeof(*m->feature));
-    memcpy(m->notified, set.row, sizeof(m->notified));
     for (unsigned i = 0; i < features_count; i++) {
-        if (features[i].syscall && !set.row[i] && m->config.counters == COUNTERS_OFF)
+        if (features[i].syscall && !m->notified.row[i] && m->config.counters == COUNTERS_OFF)
             continue;
         snprintf(m->names[m->columns], WINDOWS_NAME_MAX, "%s", features[i].name);
         m->feature[m->columns++] = (int)i;
@@ -159,7 +154,7 @@ void monitor_collect(struct monitor *m, uint64_t elapsed_windows) {
     for (size_t i = 0; i < m->columns; i++) {
         unsigned f = (unsigned)m->feature[i];
 
-        row[i] = m->notified[f] ? notifications(m, f, share) : accounting(m, f, share);
+        row[i] = m->notified.row[f] ? notifications(m, f, share) : accounting(m, f, share);
     }
     m->recent.rows++;
     m->next_row++;

@@ -1,15 +1,162 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/plan.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
 #include <string.h>
+#include <unistd.h>
 
-void plan_notify_set(const struct config *config, const char *profile,
-                     struct notify_set *ret_set) {
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+#define SET_FILE "notified"
+#define FILE_MAX_SIZE 65536
+
+static bool is_same_call(unsigned a, unsigned b) {
+    return a < features_count && b < features_count && features[a].syscall &&
+           features[b].syscall && strcmp(features[a].syscall, features[b].syscall) == 0;
+}
+
+/* A row that may be left out by itself: the only one of its call, or the rest of a call whose class is
+ * notified. */
+static bool is_optional(unsigned f) {
+    if (is_same_call(f, f + 1))
+        return false;
+    return f == 0 || !is_same_call(f, f - 1) ||
+           (features[f - 1].test == CLASS_ANY && !(f > 1 && is_same_call(f, f - 2)));
+}
+
+/* Lower is sooner. */
+static int compare_rows(const struct rates *rates, unsigned a, unsigned b) {
+    bool evidence_a = features[a].source != SOURCE_NONE;
+    bool evidence_b = features[b].source != SOURCE_NONE;
+
+    if (evidence_a != evidence_b)
+        return evidence_a ? -1 : 1;
+    return rates->row[a] < rates->row[b] ? -1 : rates->row[a] > rates->row[b];
+}
+
+/* Takes the best row that is left and affordable; false when there is none. */
+static bool take_next(const struct rates *rates, bool counters, struct plan *plan) {
+    int best = -1;
+
+    for (unsigned f = 0; f < features_count; f++) {
+        if (!features[f].syscall || plan->set.row[f] || features[f].heat == HEAT_RARE ||
+            (features[f].heat == HEAT_HOT && counters) || !is_optional(f) ||
+            strcmp(features[f].syscall, "write") == 0 ||
+            !(plan->spent + plan->share[f] <= plan->budget))
+            continue;
+        if (best < 0 || compare_rows(rates, f, (unsigned)best) < 0)
+            best = (int)f;
+    }
+    if (best < 0)
+        return false;
+    plan->set.row[best] = true;
+    plan->spent += plan->share[best];
+    return true;
+}
+
+static void choose_by_heat(enum heat hottest, struct plan *plan) {
+    for (unsigned f = 0; f < features_count; f++)
+        plan->set.row[f] = features[f].syscall && features[f].heat <= hottest &&
+                           strcmp(features[f].syscall, "write") != 0;
+}
+
+void plan_choose(const struct config *config, const struct rates *rates, double cost_ns,
+                 bool counters, struct plan *ret_plan) {
     static const enum heat hottest[CAPTURES] = {HEAT_WARM, HEAT_RARE, HEAT_HOT};
+    struct plan *plan = ret_plan;
 
-    (void)profile;
+    *plan = (struct plan){.budget = config->cpu_budget_percent / 100 / (counters ? 2 : 1)};
+    for (unsigned f = 0; f < FEATURES_MAX; f++)
+        plan->share[f] = rates && f < features_count ? rates->row[f] * cost_ns / 1e9 : NAN;
+    choose_by_heat(rates && config->capture == CAPTURE_AUTO ? HEAT_RARE : hottest[config->capture],
+                   plan);
+    for (unsigned f = 0; f < features_count; f++) {
+        if (config->capture == CAPTURE_AUTO && plan->set.row[f] && is_optional(f) &&
+            plan->share[f] > plan->budget)
+            plan->set.row[f] = false;
+        if (plan->set.row[f] && plan->share[f] > 0)
+            plan->spent += plan->share[f];
+    }
+    while (rates && config->capture == CAPTURE_AUTO && take_next(rates, counters, plan))
+        ;
+}
+
+int plan_parse_rates(char *text, struct rates *ret_rates) {
+    struct rates rates;
+    char *save = NULL;
+
+    for (unsigned f = 0; f < FEATURES_MAX; f++)
+        rates.row[f] = NAN;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char *space = strchr(line, ' '), *end = NULL;
+        double rate = space ? strtod(space + 1, &end) : -1;
+        int f;
+
+        if (!space || end == space + 1 || *end || !(rate >= 0 && rate < 1e12))
+            return -EINVAL;
+        *space = '\0';
+        f = features_find(line);
+        if (f >= 0) /* unknown: of another version */
+            rates.row[f] = rate;
+    }
+    *ret_rates = rates;
+    return 0;
+}
+
+static int load_rates(const char *data_dir, const char *profile, struct rates *ret_rates) {
+    _cleanup_free_ char *path = io_format("%s/plans/%s.rates", data_dir, profile), *text = NULL;
+    size_t size;
+    int r = io_read_file(AT_FDCWD, path, FILE_MAX_SIZE, &text, &size, NULL);
+
+    return r < 0 ? r : plan_parse_rates(text, ret_rates);
+}
+
+static double load_cost(const char *data_dir) {
+    _cleanup_free_ char *path = io_format("%s/plans/cost", data_dir), *text = NULL;
+    uint64_t cost;
+    size_t size;
+
+    if (io_read_file(AT_FDCWD, path, 64, &text, &size, NULL) < 0)
+        return PLAN_DEFAULT_COST_NS;
+    text[strcspn(text, "\n")] = '\0';
+    return io_parse_u64(text, 100000000, &cost) < 0 ? PLAN_DEFAULT_COST_NS : (double)cost;
+}
+
+void plan_make(const struct config *config, const char *profile, struct plan *ret_plan) {
+    _cleanup_free_ char *refused = io_format("%s/counters.refused", config->state_dir);
+    bool counters = config->counters != COUNTERS_OFF && access(refused, F_OK) != 0;
+    struct rates rates;
+    bool known = load_rates(config->data_dir, profile, &rates) == 0;
+
+    plan_choose(config, known ? &rates : NULL, load_cost(config->data_dir), counters, ret_plan);
+}
+
+int plan_save_set(int dirfd, const struct notify_set *set, struct err *err) {
+    _cleanup_free_ char *text = io_alloc(FEATURES_MAX + 1, 1);
+    _cleanup_close_ int fd = -1;
+    int r;
+
+    for (unsigned f = 0; f < features_count; f++)
+        text[f] = set->row[f] ? '1' : '0';
+    fd = openat(dirfd, SET_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    r = fd < 0 ? -errno : io_write_all(fd, text, features_count);
+    return r < 0 ? err_errno(err, -r, "cannot keep the plan") : 0;
+}
+
+int plan_load_set(const char *dir, struct notify_set *ret_set) {
+    _cleanup_free_ char *path = io_format("%s/" SET_FILE, dir), *text = NULL;
+    size_t size;
+    int r = io_read_file(AT_FDCWD, path, FEATURES_MAX, &text, &size, NULL);
+
+    if (r < 0)
+        return r;
+    if (size != features_count)
+        return -EINVAL;
     *ret_set = (struct notify_set){0};
-    for (unsigned i = 0; i < features_count; i++)
-        ret_set->row[i] = features[i].syscall && features[i].heat <= hottest[config->capture] &&
-                          strcmp(features[i].syscall, "write") != 0;
+    for (unsigned f = 0; f < features_count; f++)
+        ret_set->row[f] = text[f] == '1';
+    return 0;
 }

@@ -1,9 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which rows of the feature table are notified for a profile; pure but for the profile's record. */
+/* The plan: which rows of the feature table are notified in a container of a profile. It is made once,
+ * at create, from what was recorded of the profile and from what a notification costs here; the
+ * container's filter cannot be loosened later. */
 #pragma once
+
+#include <stdbool.h>
 
 #include "shim/base/config.h"
 #include "shim/bundle.h"
 
-/* lean: rare rows. auto: rare and warm rows. full: every row but write(2), which runc refuses. */
-void plan_notify_set(const struct config *config, const char *profile, struct notify_set *ret_set);
+#define PLAN_DEFAULT_COST_NS 6000.0 /* of a notification, until it was measured */
+
+/* How often each row was called, calls a second of a container that keeps one core busy: so the plan
+ * holds under load, however little there was while it was recorded. NaN: not known. */
+struct rates {
+    double row[FEATURES_MAX];
+};
+
+/* One part of a plan: what it would cost, as share of one core. */
+struct plan {
+    struct notify_set set;
+    double share[FEATURES_MAX]; /* of each row, notified or not; NaN: not known */
+    double budget, spent;       /* shares of one core */
+};
+
+/* Pure. rates NULL: the profile has no record, and rare and warm rows are notified. lean: rare rows.
+ * full: every row but write(2), which runc refuses to notify. auto: rare rows unless one alone costs
+ * more than the budget; then others, those with evidence first, rarest first, while the budget lasts.
+ * Hot rows only without counters, which else have them; with counters the budget is shared. */
+void plan_choose(const struct config *config, const struct rates *rates, double cost_ns,
+                 bool counters, struct plan *ret_plan);
+
+/* The plan for the next container of a profile, from DATA_DIR/plans. */
+void plan_make(const struct config *config, const char *profile, struct plan *ret_plan);
+
+/* DATA_DIR/plans/PROFILE.rates: a line of name and rate each. -EINVAL for anything else. */
+int plan_parse_rates(char *text, struct rates *ret_rates);
+
+/* The set that a container was created with, kept in its state directory. */
+int plan_save_set(int dirfd, const struct notify_set *set, struct err *err);
+int plan_load_set(const char *dir, struct notify_set *ret_set);

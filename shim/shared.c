@@ -16,10 +16,6 @@
 #include "shim/base/io.h"
 #include "shim/base/tally.h"
 
-/* SECCOMP_IOCTL_NOTIF_SET_FLAGS and its flag; not in Debian 12's headers. */
-#define NOTIF_SET_FLAGS _IOW('!', 4, uint64_t)
-#define NOTIF_SYNC_WAKE_UP 1ul
-
 int shared_new(struct shared **ret_shared) {
     struct shared *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
                             -1, 0);

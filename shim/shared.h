@@ -15,6 +15,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* SECCOMP_IOCTL_NOTIF_SET_FLAGS and its flag; not in Debian 12's headers. */
+#define NOTIF_SET_FLAGS _IOW('!', 4, uint64_t)
+#define NOTIF_SYNC_WAKE_UP 1ul
+
 #define LISTENERS_MAX 4096
 
 enum slot_use { SLOT_FREE, SLOT_LIVE };

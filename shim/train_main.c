@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* opatch-train: recorded runs in, a model out on standard output. Run with no privilege at all. */
+/* opatch-train: recorded runs in, a model or rates out on standard output. Run with no privilege at all. */
 #include <errno.h>
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "nn/model.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/rates.h"
 
 #define MAX_RUNS 256
 
@@ -24,9 +26,11 @@ static void runs_free(struct runs *runs) {
 
 static void usage(FILE *out) {
     fputs("usage: opatch-train [--rate R] [--startup ROWS] [--seed N] RUN... > MODEL\n"
+          "       opatch-train --rates RUN... > RATES\n"
           "\n"
           "  RUN             directory with windows.csv and evidence.jsonl; /proc/self/fd/N\n"
           "                  names one that was passed open\n"
+          "  --rates         calls a second of each feature at one busy core, for the capture plan\n"
           "  --rate R        stated false-alarm episodes per window\n"
           "  --startup ROWS  first windows of every run that belong to the container's start\n"
           "  --seed N        of the network's first weights (1)\n",
@@ -73,22 +77,40 @@ static int parse(int argc, char **argv, struct train_options *options, int *ret_
     return 0;
 }
 
+/* What can be read of the runs; a damaged one is left out. */
+static int read_runs(char **paths, struct runs *runs, struct err *err) {
+    for (; *paths && runs->n < MAX_RUNS; paths++) {
+        if (windows_read_run(*paths, &runs->windows[runs->n], err) == 0)
+            runs->n++;
+        else
+            fprintf(stderr, "opatch-train: %s, ignoring\n", err->text);
+    }
+    return runs->n > 0 ? 0 : err_set(err, EINVAL, "no run can be read");
+}
+
+static int print_rates(char **paths, struct err *err) {
+    _cleanup_(runs_free) struct runs runs = {0};
+    struct rates rates;
+    int error = read_runs(paths, &runs, err);
+
+    if (error < 0)
+        return error;
+    rates_of(runs.windows, runs.n, &rates);
+    for (unsigned f = 0; f < features_count; f++)
+        if (!isnan(rates.row[f]))
+            printf("%s %.6g\n", features[f].name, rates.row[f]);
+    return fflush(stdout) == 0 ? 0 : err_errno(err, errno, "cannot write the rates");
+}
+
 static int train(char **paths, const struct train_options *options, struct err *err) {
     _cleanup_(runs_free) struct runs runs = {0};
     _cleanup_model_ struct model *model = NULL;
     _cleanup_free_ char *data = NULL;
     size_t size;
-    int error;
+    int error = read_runs(paths, &runs, err);
 
-    for (; *paths; paths++) {
-        error = windows_read_run(*paths, &runs.windows[runs.n], err);
-        if (error == 0)
-            runs.n++;
-        else
-            fprintf(stderr, "opatch-train: %s, ignoring\n", err->text);
-    }
-    if (runs.n == 0)
-        return err_set(err, EINVAL, "no run can be read");
+    if (error < 0)
+        return error;
     error = model_train(runs.windows, runs.n, options, &model, err);
     if (error < 0)
         return error;
@@ -102,9 +124,13 @@ int main(int argc, char **argv) {
     struct err err = {0};
     int status;
 
-    if (!parse(argc, argv, &options, &status))
+    if (argc > 2 && strcmp(argv[1], "--rates") == 0)
+        status = print_rates(argv + 2, &err);
+    else if (parse(argc, argv, &options, &status))
+        status = train(argv + optind, &options, &err);
+    else
         return status;
-    if (train(argv + optind, &options, &err) < 0) {
+    if (status < 0) {
         fprintf(stderr, "opatch-train: %s\n", err.text);
         return 1;
     }

@@ -15,19 +15,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_json_ struct json *config = NULL, *again = NULL;
         _cleanup_free_ char *before = NULL, *after = NULL;
         struct config options = {.capture = (enum capture)capture};
-        struct notify_set set;
+        struct plan plan;
         int r;
 
         if (json_parse((const char *)data, size, JSON_PRESERVE, &config, NULL) < 0)
             return 0;
-        plan_notify_set(&options, "", &set);
+        plan_choose(&options, NULL, 0, false, &plan);
         before = json_print(config, NULL);
-        r = bundle_rewrite(config, &set, "/run/listen", NULL);
+        r = bundle_rewrite(config, &plan.set, "/run/listen", NULL);
         after = json_print(config, NULL);
         if (r < 0 && strcmp(before, after) != 0)
             abort();
         if (r == 0 && (json_parse(after, strlen(after), JSON_PRESERVE, &again, NULL) < 0 ||
-                       bundle_rewrite(again, &set, "/run/listen", NULL) != -EALREADY))
+                       bundle_rewrite(again, &plan.set, "/run/listen", NULL) != -EALREADY))
             abort();
     }
     return 0;

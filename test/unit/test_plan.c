@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <math.h>
+
 #include "shim/plan.h"
+#include "shim/rates.h"
 #include "test/unit/unit.h"
 
-static bool notified(const struct notify_set *set, const char *row) {
+static unsigned row_of(const char *row) {
     int i = features_find(row);
 
     assert_true(i >= 0);
-    return set->row[i];
+    return (unsigned)i;
 }
 
-static void takes_rows_by_heat(void **state) {
+static void takes_rows_by_heat_without_record(void **state) {
     static const struct {
         enum capture capture;
         bool rare, warm, hot;
@@ -22,24 +26,120 @@ static void takes_rows_by_heat(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct config config = {.capture = cases[i].capture};
-        struct notify_set set;
+        struct plan plan;
 
-        plan_notify_set(&config, "no such profile", &set);
-        assert_int_equal(notified(&set, "execve"), cases[i].rare);
-        assert_int_equal(notified(&set, "openat.w"), cases[i].rare);
-        assert_int_equal(notified(&set, "openat"), cases[i].warm);
-        assert_int_equal(notified(&set, "connect"), cases[i].warm);
-        assert_int_equal(notified(&set, "read"), cases[i].hot);
-        assert_int_equal(notified(&set, "mmap"), cases[i].hot);
-        assert_false(notified(&set, "write")); /* runc refuses it */
-        assert_false(notified(&set, "acct.cpu_ms"));
+        plan_choose(&config, NULL, 5000, true, &plan);
+        assert_int_equal(plan.set.row[row_of("execve")], cases[i].rare);
+        assert_int_equal(plan.set.row[row_of("openat.w")], cases[i].rare);
+        assert_int_equal(plan.set.row[row_of("openat")], cases[i].warm);
+        assert_int_equal(plan.set.row[row_of("connect")], cases[i].warm);
+        assert_int_equal(plan.set.row[row_of("read")], cases[i].hot);
+        assert_int_equal(plan.set.row[row_of("mmap")], cases[i].hot);
+        assert_false(plan.set.row[row_of("write")]); /* runc refuses it */
+        assert_false(plan.set.row[row_of("acct.cpu_ms")]);
         for (unsigned row = features_count; row < FEATURES_MAX; row++)
-            assert_false(set.row[row]);
+            assert_false(plan.set.row[row]);
     }
 }
 
+/* A notification of 5 us and a budget of 2%: 4,000 calls a second; half of that with counters. */
+static void spends_the_budget_rarest_first(void **state) {
+    struct config config = {.capture = CAPTURE_AUTO, .cpu_budget_percent = 2};
+    struct rates rates;
+    struct plan with, without;
+
+    (void)state;
+    for (unsigned f = 0; f < FEATURES_MAX; f++)
+        rates.row[f] = 0;
+    rates.row[row_of("openat")] = 1500;
+    rates.row[row_of("accept4")] = 400;
+    rates.row[row_of("setsockopt")] = 300;
+    rates.row[row_of("getdents64")] = 1e5;
+    rates.row[row_of("read")] = 1000;
+    rates.row[row_of("close")] = 2000;
+    rates.row[row_of("futex")] = NAN;
+    rates.row[row_of("getcwd")] = 50000;
+    plan_choose(&config, &rates, 5000, true, &with);
+    plan_choose(&config, &rates, 5000, false, &without);
+    assert_true(with.set.row[row_of("openat")]);     /* evidence goes first */
+    assert_true(with.set.row[row_of("setsockopt")]); /* rarer than accept4, which no longer fits */
+    assert_false(with.set.row[row_of("accept4")]);
+    assert_false(with.set.row[row_of("getdents64")]);
+    assert_false(with.set.row[row_of("getcwd")]); /* rare in the table, not in this profile */
+    assert_false(with.set.row[row_of("read")]);   /* the counters have it */
+    assert_true(with.set.row[row_of("execve")] && with.set.row[row_of("openat.w")]);
+    assert_true(with.spent <= with.budget && fabs(with.budget - 0.01) < 1e-9);
+    assert_true(without.set.row[row_of("accept4")] && without.set.row[row_of("read")]);
+    assert_false(without.set.row[row_of("close")]);
+    assert_false(without.set.row[row_of("futex")]); /* unknown is not affordable */
+    assert_true(without.set.row[row_of("recvfrom")]);
+    assert_false(without.set.row[row_of("write")]);
+    assert_true(without.spent <= without.budget);
+}
+
+static void leaves_a_class_with_its_call(void **state) {
+    struct config config = {.capture = CAPTURE_AUTO, .cpu_budget_percent = 2};
+    struct rates rates;
+    struct plan plan;
+
+    (void)state;
+    for (unsigned f = 0; f < FEATURES_MAX; f++)
+        rates.row[f] = 1e6;
+    plan_choose(&config, &rates, 5000, true, &plan);
+    /* A call by several classes is notified whole or not at all: never by one that is too hot. */
+    for (const char *const *name = (const char *const[]){"clone", "clone.ns", "clone.thread",
+                                                         "socket", "socket.unix", NULL};
+         *name; name++)
+        assert_true(plan.set.row[row_of(*name)]);
+    assert_true(plan.set.row[row_of("openat.w")]);
+    assert_false(plan.set.row[row_of("openat")]);
+    assert_false(plan.set.row[row_of("execve")]);
+}
+
+static void reads_rates(void **state) {
+    static const char *const bad[] = {"openat", "openat x", "openat -1", "openat nan", "openat 1 2",
+                                      "openat 1\n\xff"};
+    struct rates rates;
+    char good[] = "openat 12.5\nno_such_call 3\nread 0\n";
+
+    (void)state;
+    assert_int_equal(plan_parse_rates(good, &rates), 0);
+    assert_true(rates.row[row_of("openat")] == 12.5 && rates.row[row_of("read")] == 0);
+    assert_true(isnan(rates.row[row_of("close")]));
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        char text[32];
+
+        snprintf(text, sizeof(text), "%s", bad[i]);
+        assert_int_equal(plan_parse_rates(text, &rates), -EINVAL);
+    }
+}
+
+static void scales_rates_to_a_busy_core(void **state) {
+    static const char text[] = "read,openat,acct.cpu_ms,close\n"
+                               "10,1,20,\n"
+                               "30,1,20,\n"
+                               ",2,40,5\n"
+                               "50,0,,1\n";
+    _cleanup_windows_ struct windows run = {0};
+    struct rates rates;
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(windows_parse_csv(text, strlen(text), "t", &run, &err), 0);
+    rates_of(&run, 1, &rates);
+    assert_true(isnan(rates.row[row_of("read")])); /* 40 ms are too little to tell */
+    assert_float_equal(rates.row[row_of("openat")], 4 / 0.080, 1e-6);
+    assert_true(isnan(rates.row[row_of("close")]) && isnan(rates.row[row_of("acct.cpu_ms")]));
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(takes_rows_by_heat)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(takes_rows_by_heat_without_record),
+        cmocka_unit_test(spends_the_budget_rarest_first),
+        cmocka_unit_test(leaves_a_class_with_its_call),
+        cmocka_unit_test(reads_rates),
+        cmocka_unit_test(scales_rates_to_a_busy_core),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

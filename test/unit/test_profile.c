@@ -83,9 +83,11 @@ static struct json *random_profile(void) {
 
 static struct notify_set random_set(void) {
     struct config config = {.capture = (enum capture)draw(CAPTURES)};
+    struct plan plan;
     struct notify_set set;
 
-    plan_notify_set(&config, "", &set);
+    plan_choose(&config, NULL, 0, false, &plan);
+    set = plan.set;
     if (draw(3) == 0)
         for (unsigned i = 0; i < features_count; i++)
             set.row[i] = features[i].syscall && strcmp(features[i].syscall, "write") != 0 && draw(2);
@@ -200,12 +202,12 @@ static void dockers_profile_is_notified_exactly_by_row(void **state) {
     for (int capture = 0; capture < CAPTURES; capture++) {
         struct config config = {.capture = (enum capture)capture};
         struct json *profile = NULL;
-        struct notify_set set;
+        struct plan plan;
         struct rewriting r;
 
         assert_int_equal(json_parse(docker, strlen(docker), JSON_STRICT, &profile, NULL), 0);
-        plan_notify_set(&config, "", &set);
-        r = rewriting_of(profile, &set);
+        plan_choose(&config, NULL, 0, false, &plan);
+        r = rewriting_of(profile, &plan.set);
         assert_true(r.after.n > 0);
         compare(&r);
         for (size_t c = 0; c < ARRAY_SIZE(calls) * ARRAY_SIZE(samples); c++) {
@@ -214,7 +216,7 @@ static void dockers_profile_is_notified_exactly_by_row(void **state) {
             int row = decode_call(&decode, AUDIT_ARCH_X86_64, nr, args);
             uint32_t verdict = filter_run(&r.before, AUDIT_ARCH_X86_64, nr, args);
 
-            if (verdict == SECCOMP_RET_ALLOW && row >= 0 && set.row[row])
+            if (verdict == SECCOMP_RET_ALLOW && row >= 0 && plan.set.row[row])
                 verdict = SECCOMP_RET_USER_NOTIF;
             if (filter_run(&r.after, AUDIT_ARCH_X86_64, nr, args) != verdict)
                 fail_msg("capture %d: %s(%#llx…)", capture, features[row].name, (unsigned long long)sample);
