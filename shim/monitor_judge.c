@@ -52,6 +52,7 @@ static void learn(struct monitor *m) {
 
 void monitor_take_model(struct monitor *m, int fd, int error) {
     _cleanup_close_ int owned = fd;
+    _cleanup_free_ char *name = io_format("%s/models/%s.model", m->config.data_dir, m->state.profile);
     _cleanup_free_ char *data = NULL, *text = NULL;
     struct err err = {0};
     size_t size;
@@ -59,13 +60,13 @@ void monitor_take_model(struct monitor *m, int fd, int error) {
 
     m->training = false;
     if (fd >= 0)
-        r = io_read_fd(owned, "the model", MODEL_FILE_MAX, &data, &size, &err);
+        r = io_read_fd(owned, name, MODEL_FILE_MAX, &data, &size, &err);
     else
         err_set(&err, error ? error : ENOENT, "training gave no model (code %d)", error);
     if (r == 0 && fd >= 0) {
         _cleanup_model_ struct model *model = NULL;
 
-        r = model_parse(data, size, "the model", &model, &err);
+        r = model_parse(data, size, name, &model, &err);
         if (r == 0) {
             detector_free(m->detector);
             model_free(m->model);
