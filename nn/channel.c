@@ -189,11 +189,28 @@ double channel_busy(const float *row, uint32_t n) {
     return log1p(calls);
 }
 
+double channel_lasting(double sum, double value) {
+    return fmax(sum + value, 0);
+}
+
+/* The sums that held-out windows reach. */
+static void fit_lasting(struct channel *c, const float *scores, size_t n) {
+    _cleanup_free_ float *sums = io_alloc(n + 1, sizeof(*sums));
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum = channel_lasting(sum, tail_value(&c->tail, (double)scores[i]));
+        sums[i] = (float)sum;
+    }
+    c->lasting = tail_fit(sums, n);
+}
+
 void channel_calibrate(struct channel *c, const float *busy, float *scores, size_t n) {
     level_fit(busy, scores, n, &c->level);
     for (size_t i = 0; i < n; i++)
         scores[i] /= (float)level_usual(&c->level, (double)busy[i]);
     c->tail = tail_fit(scores, n);
+    fit_lasting(c, scores, n);
 }
 
 double channel_value(const struct channel *c, const float *row, float *scratch) {

@@ -21,6 +21,7 @@ struct channel {
                          * n (n + 1) / 2, a positive diagonal */
     struct level level; /* of held-out distances */
     struct tail tail;   /* of held-out distances over their usual ones */
+    struct tail lasting; /* of channel_lasting() over held-out windows */
 };
 
 /* Scratch for scoring, in floats. */
@@ -44,5 +45,9 @@ double channel_busy(const float *row, uint32_t n);
 
 /* Value (see nn/tail.h) of one row. */
 double channel_value(const struct channel *channel, const float *row, float *scratch);
+
+/* Small deviations that last add up (cumulative sum, Page 1954): the sum so far and the value of the
+ * next window give the next sum, never below 0. */
+double channel_lasting(double sum, double value);
 
 void channel_free(struct channel *channel);

@@ -13,7 +13,7 @@
 #define ATTENTION 10.0  /* abnormal: within this factor of the stated rate */
 
 /* What can raise suspicion. */
-enum { SOURCE_COUNTS, SOURCE_NOVELTY, SOURCE_SILENCE, SOURCE_EVIDENCE };
+enum { SOURCE_COUNTS, SOURCE_LASTING, SOURCE_NOVELTY, SOURCE_SILENCE, SOURCE_EVIDENCE };
 #define SOURCES (SOURCE_EVIDENCE + EVIDENCE_FEATURES)
 
 struct detector {
@@ -24,6 +24,7 @@ struct detector {
     bool *known;                     /* live columns: the model has a column of this name */
     uint8_t *phases;                 /* live columns: those of the model's column */
     size_t silence;                  /* silent windows up to this one */
+    double lasting;                  /* channel_lasting() up to this window */
     size_t told;                     /* windows in which this silence has alarmed */
 
     /* of the window that is judged */
@@ -73,6 +74,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
 
 void detector_reset(struct detector *d) {
     d->silence = d->told = 0;
+    d->lasting = 0;
 }
 
 void detector_free(struct detector *d) {
@@ -126,19 +128,25 @@ static double novelty_of(const struct detector *d, size_t column, uint8_t phases
     return model_novelty_of((double)d->counts[column]);
 }
 
-/* Channel and novelty; returns the greater value. */
+/* What the counts say; returns the greatest value. */
 static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
     const struct model *m = d->model;
     double novelty = 0;
 
     d->group = take_group(d, GROUP_ALL) ? GROUP_ALL : GROUP_ALWAYS;
     d->channelled = !startup && (d->group == GROUP_ALL || take_group(d, GROUP_ALWAYS));
-    if (d->channelled)
-        d->values[SOURCE_COUNTS] = channel_value(&m->channels[d->group], d->row, d->scratch);
+    if (d->channelled) {
+        const struct channel *channel = &m->channels[d->group];
+
+        d->values[SOURCE_COUNTS] = channel_value(channel, d->row, d->scratch);
+        d->lasting = channel_lasting(d->lasting, d->values[SOURCE_COUNTS]);
+        d->values[SOURCE_LASTING] = tail_value(&channel->lasting, d->lasting);
+    }
     for (size_t c = 0; c < d->columns; c++)
         novelty += novelty_of(d, c, phases);
     d->values[SOURCE_NOVELTY] = tail_value(&m->novelty, novelty);
-    return fmax(d->values[SOURCE_COUNTS], d->values[SOURCE_NOVELTY]);
+    return fmax(fmax(d->values[SOURCE_COUNTS], d->values[SOURCE_LASTING]),
+                d->values[SOURCE_NOVELTY]);
 }
 
 /* Several new things in one window support each other: their positive values add up. */
@@ -212,14 +220,15 @@ static void explain_channel(struct detector *d, double weight, struct verdict *v
 }
 
 static void explain(struct detector *d, uint8_t phases, struct verdict *verdict) {
-    double sum = 0, novelty = 0;
+    double sum = 0, novelty = 0, counts;
 
     for (size_t i = 0; i < SOURCES; i++)
         sum += fmax(d->values[i], 0);
     if (sum <= 0) /* attention only: what the counts say is all there is */
         sum = d->values[SOURCE_COUNTS] = 1;
-    if (d->values[SOURCE_COUNTS] > 0 && d->channelled)
-        explain_channel(d, d->values[SOURCE_COUNTS] / sum, verdict);
+    counts = fmax(d->values[SOURCE_COUNTS], 0) + fmax(d->values[SOURCE_LASTING], 0);
+    if (counts > 0 && d->channelled)
+        explain_channel(d, counts / sum, verdict);
     for (size_t c = 0; c < d->columns; c++)
         novelty += novelty_of(d, c, phases);
     for (size_t c = 0; c < d->columns && novelty > 0; c++)
@@ -249,6 +258,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
         value = judge_counts(d, context->startup, phases);
     } else if (is_complete(d)) {
         d->silence++;
+        d->lasting = 0;
         if (!context->startup && d->told < SILENCE_NEWS)
             value = d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence);
         d->told += value > limit;

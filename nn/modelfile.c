@@ -15,7 +15,7 @@
 #endif
 
 static const char magic[8] = "OPATCHNN";
-#define VERSION 1
+#define VERSION 2
 #define HEADER (sizeof(magic) + 4 + 4 + 8)
 #define MAX_HIDDEN 256
 
@@ -66,6 +66,7 @@ static void write_channel(struct writer *w, const struct channel *c) {
     write_floats(w, c->level.middle, LEVEL_BINS);
     write_floats(w, c->level.usual, LEVEL_BINS);
     write_tail(w, &c->tail);
+    write_tail(w, &c->lasting);
 }
 
 static void write_body(struct writer *w, const struct model *m) {
@@ -213,6 +214,7 @@ static void read_channel(struct parser *p, uint32_t n, struct channel *c) {
     read_factor(p, c);
     read_level(p, &c->level);
     read_tail(p, &c->tail);
+    read_tail(p, &c->lasting);
 }
 
 static void read_columns(struct parser *p, struct model *m) {
