@@ -48,11 +48,33 @@ static void creation_free(struct creation *c) {
     cleanup_closep(&c->state_fd);
 }
 
-/* A changed config.json that an earlier create left behind is put back first. */
-static void restore_leftover(const struct creation *c) {
-    struct stat st;
+/* True for a config.json that names a listener of opatch: DIRECTORY/<16 hex digits>/listen. */
+static bool names_our_listener(const char *text) {
+    static const char key[] = "\"listenerPath\":\"", end[] = "/listen";
+    const char *path = strstr(text, key);
+    size_t n;
 
-    if (fstatat(c->bundle_fd, CREATE_SAVED_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
+    if (!path)
+        return false;
+    path += strlen(key);
+    n = strcspn(path, "\"");
+    return n > 16 + strlen(end) && strncmp(path + n - strlen(end), end, strlen(end)) == 0 &&
+           strspn(path + n - strlen(end) - 16, "0123456789abcdef") == 16;
+}
+
+/* After a crash of the host in the middle of a create the changed config.json stands there still, and
+ * gives way to the original; another, which an engine has written since, stays. */
+static void restore_leftover(const struct creation *c) {
+    _cleanup_free_ char *text = NULL;
+    struct stat st;
+    size_t size;
+
+    if (fstatat(c->bundle_fd, CREATE_SAVED_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    if (io_read_file(c->bundle_fd, "config.json", JSON_MAX_SIZE, &text, &size, NULL) == 0 &&
+        !names_our_listener(text))
+        unlinkat(c->bundle_fd, CREATE_SAVED_NAME, 0);
+    else
         renameat(c->bundle_fd, CREATE_SAVED_NAME, c->bundle_fd, "config.json");
 }
 
