@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime-hooks/handover.h"
 #include "runtime-hooks/hold.h"
 #include "runtime-hooks/reexec.h"
 #include "shim/base/cleanup.h"
@@ -96,14 +97,28 @@ static void end_workers(const struct target *target, const struct changes *chang
 }
 
 static int restart_in_place(const struct target *target, const struct changes *changes,
-                            const struct restart *restart, struct err *err) {
+                            struct restart *restart, bool held, bool *ret_seamless,
+                            struct err *err) {
+    /* Who is stopped cannot serve while its successor starts. */
+    const struct handover *handover = held ? NULL : handover_find(restart->start.path);
+    _cleanup_processes_ struct processes before = {0};
+    unsigned fds[HANDOVER_MAX];
     struct trace trace;
+    size_t n = 0;
     int r = reexec_stop(restart->pid, &trace, err);
 
     if (r < 0)
         return r;
-    end_workers(target, changes, restart->pid);
-    return reexec_run(&trace, &restart->start, restart->pid == target->init, restart->parent, err);
+    if (handover && processes_read(target, &before, NULL) == 0)
+        n = handover_prepare(handover, restart->pid, &restart->start, fds);
+    if (n == 0)
+        end_workers(target, changes, restart->pid);
+    r = reexec_run(&trace, &restart->start, restart->pid == target->init, restart->parent, fds, n,
+                   err);
+    *ret_seamless = n > 0;
+    if (r == 0 && n)
+        handover_finish(handover, target, restart->pid, &before);
+    return r;
 }
 
 static int run_inside(const struct target *target, char *const *argv, uint64_t timeout_ms,
@@ -156,9 +171,10 @@ static int wait_served(const struct target *target, const struct changes *change
 }
 
 int pickup_run(const struct patch_request *request, const struct target *target,
-               const struct changes *changes, const struct pickup_plan *plan, bool held,
+               const struct changes *changes, struct pickup_plan *plan, bool held,
                uint64_t *ret_interrupted_ns, struct err *err) {
     uint64_t end = deadline_ns(request), start = io_monotonic_ns(), served = start;
+    bool seamless = true, interrupted = false;
     int r = 0;
 
     *ret_interrupted_ns = 0;
@@ -168,16 +184,19 @@ int pickup_run(const struct patch_request *request, const struct target *target,
         return 0;
     if (request->pickup == PATCH_RELOAD)
         r = run_inside(target, request->reload, (end - start) / 1000000u, err);
-    for (size_t i = 0; r == 0 && request->pickup == PATCH_RESTART && i < plan->n; i++)
-        if (plan->list[i].how == RESTART_IN_PLACE)
-            r = restart_in_place(target, changes, &plan->list[i], err);
+    for (size_t i = 0; r == 0 && request->pickup == PATCH_RESTART && i < plan->n; i++) {
+        if (plan->list[i].how != RESTART_IN_PLACE)
+            continue;
+        r = restart_in_place(target, changes, &plan->list[i], held, &seamless, err);
+        interrupted = interrupted || !seamless;
+    }
     if (held)
         hold_release(target);
     if (r == 0)
         r = wait_served(target, changes, plan, end, &served, err);
     if (r < 0)
         return r;
-    if (request->pickup == PATCH_RESTART)
+    if (interrupted)
         *ret_interrupted_ns = served - start;
     poll(NULL, 0, SETTLE_MS);
     return is_alive(target) && ports_answer(&plan->ports, target->init)

@@ -36,7 +36,7 @@ int pickup_make(const struct patch_request *request, const struct target *target
  * the processes are stopped (hold.h); they go on before the waiting.
  * *ret_interrupted_ns: from the first stop to the last port. -ETIMEDOUT at the request's deadline. */
 int pickup_run(const struct patch_request *request, const struct target *target,
-               const struct changes *changes, const struct pickup_plan *plan, bool held,
+               const struct changes *changes, struct pickup_plan *plan, bool held,
                uint64_t *ret_interrupted_ns, struct err *err);
 
 /* The request's health command inside, repeated until it succeeds or the deadline is over. */

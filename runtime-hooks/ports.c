@@ -35,7 +35,8 @@ static bool parse_line(const char *table, const char *line, unsigned long *inode
     return true;
 }
 
-static bool has_socket(pid_t pid, unsigned long inode) {
+/* Whether pid holds the socket, and under which number. */
+static bool has_socket(pid_t pid, unsigned long inode, uint64_t *ret_fd) {
     _cleanup_free_ char *path = io_format("/proc/%d/fd", (int)pid);
     _cleanup_free_ char *wanted = io_format("socket:[%lu]", inode);
     _cleanup_closedir_ DIR *dir = opendir(path);
@@ -47,7 +48,7 @@ static bool has_socket(pid_t pid, unsigned long inode) {
 
         link[n > 0 ? n : 0] = '\0';
         if (strcmp(link, wanted) == 0)
-            return true;
+            return io_parse_u64(entry->d_name, INT_MAX, ret_fd) == 0;
     }
     return false;
 }
@@ -68,8 +69,9 @@ static void add(struct ports *ports, const char *name) {
     ports->list[ports->n++] = io_strdup(name);
 }
 
-/* All listeners of pid's network namespace; only pid's own with own. */
-static void read_tables(struct ports *ports, pid_t pid, bool own) {
+/* Calls visit for every listener of pid's network namespace. */
+static void each_listener(pid_t pid, void (*visit)(const char *name, unsigned long inode, void *),
+                          void *data) {
     for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
         _cleanup_free_ char *path = io_format("/proc/%d/net/%s", (int)pid, tables[i]);
         _cleanup_free_ char *text = NULL;
@@ -80,20 +82,55 @@ static void read_tables(struct ports *ports, pid_t pid, bool own) {
         if (io_read_file(AT_FDCWD, path, TABLE_MAX, &text, &size, NULL) < 0)
             continue;
         for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-            if (parse_line(tables[i], line, &inode, name, sizeof(name)) &&
-                (!own || has_socket(pid, inode)))
-                add(ports, name);
+            if (parse_line(tables[i], line, &inode, name, sizeof(name)))
+                visit(name, inode, data);
     }
 }
 
+struct search {
+    pid_t pid;
+    struct ports *ports;
+    unsigned *fds;
+    size_t n, max;
+};
+
+static void visit_any(const char *name, unsigned long inode, void *data) {
+    struct search *search = data;
+
+    (void)inode;
+    add(search->ports, name);
+}
+
+static void visit_own(const char *name, unsigned long inode, void *data) {
+    struct search *search = data;
+    uint64_t fd;
+
+    if (!has_socket(search->pid, inode, &fd))
+        return;
+    if (search->ports)
+        add(search->ports, name);
+    else if (search->n < search->max)
+        search->fds[search->n++] = (unsigned)fd;
+}
+
 void ports_add(struct ports *ports, pid_t pid) {
-    read_tables(ports, pid, true);
+    struct search search = {.pid = pid, .ports = ports};
+
+    each_listener(pid, visit_own, &search);
+}
+
+size_t ports_sockets(pid_t pid, unsigned *ret_fds, size_t max) {
+    struct search search = {.pid = pid, .fds = ret_fds, .max = max};
+
+    each_listener(pid, visit_own, &search);
+    return search.n;
 }
 
 bool ports_answer(const struct ports *ports, pid_t pid) {
     _cleanup_ports_ struct ports all = {0};
+    struct search search = {.pid = pid, .ports = &all};
 
-    read_tables(&all, pid, false);
+    each_listener(pid, visit_any, &search);
     for (size_t i = 0; i < ports->n; i++)
         if (!contains(&all, ports->list[i]))
             return false;

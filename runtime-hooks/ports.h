@@ -15,6 +15,9 @@ struct ports {
 /* Adds what pid listens on, by its open descriptors. */
 void ports_add(struct ports *ports, pid_t pid);
 
+/* The descriptors of pid that listen; at most max. Returns their number. */
+size_t ports_sockets(pid_t pid, unsigned *ret_fds, size_t max);
+
 /* Whether somebody in pid's network namespace listens on all of them. */
 bool ports_answer(const struct ports *ports, pid_t pid);
 

@@ -147,7 +147,7 @@ static int mark_each(const struct trace *trace, unsigned first, struct err *err)
 
 /* Marks every descriptor from `first` on close-on-exec but those to be kept. */
 static int mark_descriptors(const struct trace *trace, unsigned first, bool is_init, pid_t parent,
-                            struct err *err) {
+                            const unsigned *wanted, size_t n_wanted, struct err *err) {
     _cleanup_free_ char *path = io_format("/proc/%d/fd", (int)trace->tid);
     _cleanup_closedir_ DIR *dir = is_init ? NULL : opendir(path);
     unsigned keep[MAX_KEPT];
@@ -166,6 +166,8 @@ static int mark_descriptors(const struct trace *trace, unsigned first, bool is_i
         r = mark_each(trace, first, err);
     for (size_t i = 0; r == 0 && i < n_keep; i++)
         r = call(trace, SYS_fcntl, keep[i], F_SETFD, 0, 0, &value, err);
+    for (size_t i = 0; r == 0 && i < n_wanted; i++)
+        r = call(trace, SYS_fcntl, wanted[i], F_SETFD, 0, 0, &value, err);
     return r;
 }
 
@@ -200,7 +202,7 @@ static int reset_process(const struct trace *trace, bool is_init, uint64_t zeros
 }
 
 static int run(const struct trace *trace, const struct start *start, bool is_init, pid_t parent,
-               struct err *err) {
+               const unsigned *keep, size_t n_keep, struct err *err) {
     size_t size = block_size(start);
     uint64_t argv, env, path;
     _cleanup_free_ char *block = NULL;
@@ -222,7 +224,7 @@ static int run(const struct trace *trace, const struct start *start, bool is_ini
         return err_errno(err, errno, "cannot write to process %d", (int)trace->tid);
     r = reset_process(trace, is_init, (uint64_t)address, err);
     if (r == 0)
-        r = mark_descriptors(trace, first_free(start->env), is_init, parent, err);
+        r = mark_descriptors(trace, first_free(start->env), is_init, parent, keep, n_keep, err);
     if (r == 0)
         r = call(trace, SYS_execve, path, argv, env, 0, &value, err);
     if (r == 0 && value < 0)
@@ -234,9 +236,9 @@ static int run(const struct trace *trace, const struct start *start, bool is_ini
 }
 
 int reexec_run(const struct trace *trace, const struct start *start, bool is_init, pid_t parent,
-               struct err *err) {
+               const unsigned *keep, size_t n_keep, struct err *err) {
     uint64_t none = 0;
-    int r = run(trace, start, is_init, parent, err);
+    int r = run(trace, start, is_init, parent, keep, n_keep, err);
 
     if (r < 0) {
         trace_end(trace);

@@ -251,6 +251,9 @@ int start_recover(const struct target *target, const struct process *process, ch
         argv = is_command(target, process, stack_argv) ? take_ptr(stack_argv)
                                                        : from_ancestors(target, process);
     }
+    for (char *const *p = args; !argv && is_init && p && *p; p++)
+        if (leads_to(target, process, *p))
+            argv = strings_copy(p);
     if (!argv && is_init && args && args[0]) {
         argv = strings_copy(args);
         free(path); /* the entry point's own program, which has run another one since */
