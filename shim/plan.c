@@ -18,6 +18,21 @@ static bool is_same_call(unsigned a, unsigned b) {
            features[b].syscall && strcmp(features[a].syscall, features[b].syscall) == 0;
 }
 
+/* False for what runc refuses to notify (write), and for what its Go runtime may call by itself in the
+ * thread that has just installed the filter and is about to hand over the listener: nobody could answer
+ * that yet, and the container would never start. */
+static bool can_be_notified(unsigned f) {
+    static const char *const calls[] = {"write",  "rt_sigreturn", "futex",  "sched_yield",
+                                        "munmap", "madvise",      "mmap"};
+
+    if (!features[f].syscall)
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
+        if (strcmp(features[f].syscall, calls[i]) == 0)
+            return features[f].test != CLASS_ALL;
+    return true;
+}
+
 /* A row that may be left out by itself: the only one of its call, or the rest of a call whose class is
  * notified. */
 static bool is_optional(unsigned f) {
@@ -42,9 +57,8 @@ static bool take_next(const struct rates *rates, bool counters, struct plan *pla
     int best = -1;
 
     for (unsigned f = 0; f < features_count; f++) {
-        if (!features[f].syscall || plan->set.row[f] || features[f].heat == HEAT_RARE ||
+        if (!can_be_notified(f) || plan->set.row[f] || features[f].heat == HEAT_RARE ||
             (features[f].heat == HEAT_HOT && counters) || !is_optional(f) ||
-            strcmp(features[f].syscall, "write") == 0 ||
             !(plan->spent + plan->share[f] <= plan->budget))
             continue;
         if (best < 0 || compare_rows(rates, f, (unsigned)best) < 0)
@@ -59,8 +73,7 @@ static bool take_next(const struct rates *rates, bool counters, struct plan *pla
 
 static void choose_by_heat(enum heat hottest, struct plan *plan) {
     for (unsigned f = 0; f < features_count; f++)
-        plan->set.row[f] = features[f].syscall && features[f].heat <= hottest &&
-                           strcmp(features[f].syscall, "write") != 0;
+        plan->set.row[f] = can_be_notified(f) && features[f].heat <= hottest;
 }
 
 void plan_choose(const struct config *config, const struct rates *rates, double cost_ns,

@@ -25,7 +25,7 @@ struct plan {
 };
 
 /* Pure. rates NULL: the profile has no record, and rare and warm rows are notified. lean: rare rows.
- * full: every row but write(2), which runc refuses to notify. auto: rare rows unless one alone costs
+ * full: every row that can be notified. auto: rare rows unless one alone costs
  * more than the budget; then others, those with evidence first, rarest first, while the budget lasts.
  * Hot rows only without counters, which else have them; with counters the budget is shared. */
 void plan_choose(const struct config *config, const struct rates *rates, double cost_ns,

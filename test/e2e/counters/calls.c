@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes known numbers of known calls, mostly such that neither the C library nor a runtime makes on
- * its own. main: waits for /go, works once in every way, and stays; once, gettid: what main and the
+ * its own. main: waits for /go, works once in every way, and stays; once, getitimer: what main and the
  * test execute; idle: the container beside. */
 #include <fcntl.h>
 #include <pthread.h>
@@ -69,8 +69,8 @@ int main(int argc, char *argv[]) {
         work();
         return 0;
     }
-    if (argc > 1 && strcmp(argv[1], "gettid") == 0) {
-        repeat(SYS_gettid, 100);
+    if (argc > 1 && strcmp(argv[1], "getitimer") == 0) {
+        repeat(SYS_getitimer, 100);
         return 0;
     }
     if (argc > 1 && strcmp(argv[1], "idle") == 0)
@@ -92,11 +92,11 @@ int main(int argc, char *argv[]) {
         pid_t child = fork();
 
         if (child == 0 && i == 0)
-            execl("/calls", "calls", "gettid", NULL);
+            execl("/calls", "calls", "getitimer", NULL);
         if (child == 0 && i == 1)
             __builtin_trap();
         if (child == 0) {
-            repeat(SYS_sched_yield, 50);
+            repeat(SYS_getegid, 50);
             _exit(0);
         }
         waitpid(child, NULL, 0);
