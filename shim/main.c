@@ -63,6 +63,15 @@ static void run_own_verb(int argc, char *argv[], const struct invocation *invoca
     }
 }
 
+/* Root of the host, not of a user namespace (rootless podman), which may not do what a keeper does. */
+static bool is_host_root(void) {
+    _cleanup_fclose_ FILE *map = geteuid() == 0 ? fopen("/proc/self/uid_map", "re") : NULL;
+    unsigned long inside, outside, count;
+
+    return map && fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 &&
+           outside == 0 && count == UINT32_MAX;
+}
+
 int main(int argc, char *argv[]) {
     _cleanup_config_ struct config config = {0};
     _cleanup_free_ char *runtime = NULL;
@@ -77,8 +86,9 @@ int main(int argc, char *argv[]) {
         runtime_report(invocation.log, invocation.log_json, err.text);
         return 1;
     }
-    if (invocation.creates && config.mode != MODE_OFF && geteuid() == 0)
+    if (invocation.creates && config.mode != MODE_OFF && is_host_root())
         create_prepare(&config, &invocation);
+    argv[0] = runtime; /* it names itself by this in its help */
     execv(runtime, argv);
     err_errno(&err, errno, "cannot execute %s", runtime);
     runtime_report(invocation.log, invocation.log_json, err.text);
