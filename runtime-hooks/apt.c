@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "runtime-hooks/aptpins.h"
 #include "runtime-hooks/archive.h"
 #include "runtime-hooks/closure.h"
 #include "runtime-hooks/plan.h"
@@ -15,6 +16,9 @@
 #include "shim/base/io.h"
 
 #define STATUS "/var/lib/dpkg/status"
+#define LOCK "/var/lib/dpkg/lock"
+#define PREFERENCES "/etc/apt/preferences"
+#define PREFERENCES_MAX (1u << 20)
 #define DPKG_TIMEOUT_MS 120000
 #define SAID_MAX 65536
 #define MAX_PACKAGES 64
@@ -141,6 +145,35 @@ static void free_depends(char *(*depends)[MAX_PACKAGES]) {
         free((*depends)[i]);
 }
 
+static int check_pins(const struct target *target, const char *path, char *const *targets,
+                      struct err *err) {
+    _cleanup_free_ char *text = NULL;
+    size_t size;
+    int r = target_read(target->root, path, PREFERENCES_MAX, &text, &size, NULL);
+
+    for (r = r < 0 ? 0 : r; r == 0 && text && *targets; targets++) {
+        _cleanup_free_ char *name = strndup(*targets, strcspn(*targets, ":"));
+
+        r = aptpins_check(text, name, strchr(*targets, '=') + 1, err);
+    }
+    return r;
+}
+
+/* targets are "name:arch=version". */
+static int check_all_pins(const struct target *target, char *const *targets, struct err *err) {
+    int fd = target_openat(target->root, PREFERENCES ".d", O_RDONLY | O_DIRECTORY, 0);
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    int r = check_pins(target, PREFERENCES, targets, err);
+
+    while (r == 0 && dir && (entry = readdir(dir))) {
+        _cleanup_free_ char *path = io_format(PREFERENCES ".d/%s", entry->d_name);
+
+        r = check_pins(target, path, targets, err);
+    }
+    return r;
+}
+
 static int apt_plan(const struct patch_request *request, const struct target *target,
                     struct plan *plan, struct err *err) {
     _cleanup_(database_free) struct database database = {0};
@@ -151,11 +184,13 @@ static int apt_plan(const struct patch_request *request, const struct target *ta
     int r;
 
     if (!dpkg_name_valid(request->package) || !dpkg_version_valid(request->fixed))
-        return err_set(err, EINVAL, "\"%.100s\" %.100s is no package and version",
-                       request->package, request->fixed);
+        return err_set(err, EINVAL, "\"%.100s\" %.100s is no package and version", request->package,
+                       request->fixed);
     r = database_read(target, &database, err);
     if (r == 0)
         r = closure_targets(&database.status, request->package, request->fixed, &targets, err);
+    if (r == 0)
+        r = check_all_pins(target, targets, err);
     if (r == 0)
         r = resolve(request, target, &database, targets, &archive, &closure, err);
     if (r == 0 && closure.n > MAX_PACKAGES)
@@ -168,7 +203,8 @@ static int apt_plan(const struct patch_request *request, const struct target *ta
                          err);
 }
 
-/* The file through a read-only mount of its own: whoever opens it again inside cannot write to it. */
+/* The file through a read-only mount of its own: whoever opens it again inside cannot write to it.
+ */
 static int open_read_only(const char *file) {
     struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
                                                MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
@@ -176,8 +212,7 @@ static int open_read_only(const char *file) {
     char path[64];
     int fd;
 
-    if (mount < 0 ||
-        mount_setattr(mount, "", AT_EMPTY_PATH, &read_only, sizeof(read_only)) < 0)
+    if (mount < 0 || mount_setattr(mount, "", AT_EMPTY_PATH, &read_only, sizeof(read_only)) < 0)
         return -errno;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", mount);
     fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -219,13 +254,19 @@ static int run_dpkg(const struct target *target, const struct plan *plan, const 
                     struct err *err) {
     char *env[] = {(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
                    (char[]){"DEBIAN_FRONTEND=noninteractive"},
-                   (char[]){"DEBCONF_NONINTERACTIVE_SEEN=true"}, (char[]){"LC_ALL=C"},
-                   (char[]){"HOME=/root"}, NULL};
+                   (char[]){"DEBCONF_NONINTERACTIVE_SEEN=true"},
+                   (char[]){"LC_ALL=C"},
+                   (char[]){"HOME=/root"},
+                   NULL};
     _cleanup_(arguments_free) struct arguments arguments = {0};
     _cleanup_close_ int mount = inside_scratch(target, scratch, err);
     struct inside inside = {.target = target, .scratch = mount};
-    struct spawn spawn = {.argv = arguments.argv, .env = env, .timeout_ms = DPKG_TIMEOUT_MS,
-                          .max_output = SAID_MAX, .setup = inside_enter, .setup_data = &inside};
+    struct spawn spawn = {.argv = arguments.argv,
+                          .env = env,
+                          .timeout_ms = DPKG_TIMEOUT_MS,
+                          .max_output = SAID_MAX,
+                          .setup = inside_enter,
+                          .setup_data = &inside};
     int r = mount < 0 ? mount : make_arguments(plan, &arguments, err);
 
     if (r < 0)
@@ -264,5 +305,20 @@ static int apt_verify(const struct patch_request *request, const struct target *
     return r;
 }
 
+/* dpkg's own lock (a record lock of the whole file), on the real file: dpkg in the view takes the
+ * one of its view. Whoever runs dpkg inside meanwhile has to wait, or we do not start. */
+static int apt_lock(const struct target *target, struct err *err) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    _cleanup_close_ int fd = target_openat(target->root, LOCK, O_RDWR | O_NOFOLLOW, 0);
+
+    if (fd == -ENOENT)
+        return open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, -fd, "%s", LOCK);
+    if (fcntl(fd, F_SETLK, &lock) < 0)
+        return err_set(err, EBUSY, "somebody is changing the container's packages");
+    return take_fd(&fd);
+}
+
 const struct manager manager_apt = {
-    .name = "apt", .plan = apt_plan, .stage = apt_stage, .verify = apt_verify};
+    .name = "apt", .lock = apt_lock, .plan = apt_plan, .stage = apt_stage, .verify = apt_verify};

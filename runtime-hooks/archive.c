@@ -16,7 +16,8 @@
 #define APT_TIMEOUT_MS 120000
 #define OUTPUT_MAX (4u << 20)
 
-static char environment_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+static char environment_path[] =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 static char environment_locale[] = "LC_ALL=C";
 
 static int change_directory(void *data, struct err *err) {
@@ -24,12 +25,14 @@ static int change_directory(void *data, struct err *err) {
 }
 
 /* conf and dir (where to run) may be NULL. */
-static int run(const char *conf, char *dir, char *const *argv, char **ret_output,
-               struct err *err) {
+static int run(const char *conf, char *dir, char *const *argv, char **ret_output, struct err *err) {
     _cleanup_free_ char *config = io_format("APT_CONFIG=%s", conf ? conf : "");
     char *env[] = {environment_path, environment_locale, conf ? config : NULL, NULL};
-    struct spawn spawn = {.argv = argv, .env = env, .timeout_ms = APT_TIMEOUT_MS,
-                          .max_output = OUTPUT_MAX, .setup = dir ? change_directory : NULL,
+    struct spawn spawn = {.argv = argv,
+                          .env = env,
+                          .timeout_ms = APT_TIMEOUT_MS,
+                          .max_output = OUTPUT_MAX,
+                          .setup = dir ? change_directory : NULL,
                           .setup_data = dir};
 
     return spawn_check(&spawn, ret_output, err);

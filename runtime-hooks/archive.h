@@ -23,8 +23,8 @@ int archive_open_local(const struct patch_request *request, const char *arch,
 
 /* The distribution's archive for the container's release, and the local packages too. URIs are the
  * host's own, for the same distribution: a container must not choose whom the host talks to. The
- * signatures are checked with the host's keyring of that distribution. Lists younger than an hour are
- * used as they are unless refresh is set. */
+ * signatures are checked with the host's keyring of that distribution. Lists younger than an hour
+ * are used as they are unless refresh is set. */
 int archive_open_remote(const struct patch_request *request, const struct target *target,
                         const char *arch, bool refresh, struct archive *ret_archive,
                         struct err *err);
@@ -37,8 +37,8 @@ int archive_apt(const struct archive *archive, char *const *arguments, char **re
 int archive_set_status(const struct archive *archive, const char *status, size_t size,
                        struct err *err);
 
-/* The local file of a package, as fresh string: from a package directory, with its checksum verified,
- * or downloaded and verified by apt. */
+/* The local file of a package, as fresh string: from a package directory, with its checksum
+ * verified, or downloaded and verified by apt. */
 int archive_fetch(const struct archive *archive, const struct patch_request *request,
                   const char *name, const char *arch, const char *version, char **ret_file,
                   struct err *err);

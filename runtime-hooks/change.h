@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A change set: for each path of a root file system its state before and after. It is what staging
- * yields, what the journal keeps, what is committed or undone, and what a proven patch consists of. */
+ * yields, what the journal keeps, what is committed or undone, and what a proven patch consists of.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -18,8 +19,8 @@ enum node_type { NODE_ABSENT, NODE_FILE, NODE_DIRECTORY, NODE_SYMLINK, NODE_TYPE
 /* The state of one path. */
 struct node {
     enum node_type type;
-    mode_t mode;      /* permission bits; not of symlinks */
-    uid_t uid;        /* host ids, as the file system has them */
+    mode_t mode; /* permission bits; not of symlinks */
+    uid_t uid;   /* host ids, as the file system has them */
     gid_t gid;
     uint64_t size;    /* NODE_FILE */
     int64_t mtime_ns; /* NODE_FILE: since the epoch */
@@ -75,6 +76,7 @@ enum side { SIDE_BEFORE, SIDE_AFTER };
 int changes_apply(const struct changes *changes, enum side side, int root, int blobs,
                   struct err *err);
 
-/* 0 when all paths below root are on that side, content included; else -ESTALE, naming the first. */
+/* 0 when all paths below root are on that side, content included; else -ESTALE, naming the first.
+ */
 int changes_check(const struct changes *changes, enum side side, int root, int blobs,
                   struct err *err);

@@ -89,7 +89,8 @@ static bool is_target(const struct dpkg_package *package, const char *source, co
            dpkg_compare(package->source_version, fixed) < 0;
 }
 
-/* A binary package may have a version of its own (rebuilds, "+b1"); the fixed one's is its source's. */
+/* A binary package may have a version of its own (rebuilds, "+b1"); the fixed one's is its
+ * source's. */
 int closure_targets(const struct dpkg_status *status, const char *source, const char *fixed,
                     char ***ret_targets, struct err *err) {
     char **targets;

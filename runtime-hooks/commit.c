@@ -139,7 +139,8 @@ static int failed(const struct pass *pass, const struct change *change, int code
     return err_errno(pass->err, -code, "cannot change %s in the container", change->path);
 }
 
-/* The temporary name beside a path: told apart by the change's number, found again after a crash. */
+/* The temporary name beside a path: told apart by the change's number, found again after a crash.
+ */
 static void temporary_name(const struct pass *pass, const struct change *change, char name[64]) {
     snprintf(name, 64, ".opatch-%zu.tmp", (size_t)(change - pass->changes->list));
 }
@@ -158,7 +159,8 @@ static int set_metadata(int fd, const struct node *node) {
 
 static int write_temporary(const struct pass *pass, const struct node *node, int parent,
                            const char *name) {
-    _cleanup_close_ int in = openat(pass->blobs, node->blob ? node->blob : "", O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int in =
+        openat(pass->blobs, node->blob ? node->blob : "", O_RDONLY | O_CLOEXEC);
     _cleanup_close_ int out = -1;
     int r;
 
@@ -292,9 +294,11 @@ int changes_apply(const struct changes *changes, enum side side, int root, int b
     static const struct {
         int (*act)(const struct pass *, const struct change *);
         bool backwards;
-    } acts[] = {
-        {make_directories, false}, {prepare, false}, {sync_temporary, false},
-        {clear, true},             {show, false}};
+    } acts[] = {{make_directories, false},
+                {prepare, false},
+                {sync_temporary, false},
+                {clear, true},
+                {show, false}};
     struct pass pass = {changes, side, root, blobs, err};
 
     for (size_t a = 0; a < ARRAY_SIZE(acts); a++) {

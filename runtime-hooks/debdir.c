@@ -30,7 +30,8 @@ static int read_sums(const char *dir, char **ret_text, size_t *ret_size, struct 
 static int split_line(char *line, const char **ret_digest, const char **ret_name) {
     char *name = line + 64;
 
-    if (strlen(line) < 67 || strspn(line, "0123456789abcdef") != 64 || !isspace((unsigned char)*name))
+    if (strlen(line) < 67 || strspn(line, "0123456789abcdef") != 64 ||
+        !isspace((unsigned char)*name))
         return 0;
     *name++ = '\0';
     while (*name == ' ' || *name == '*')
@@ -70,8 +71,8 @@ static int each_package(const char *const *dirs, visit_fn *visit, void *data, st
 
 static int control_of(const char *path, char **ret_control, struct err *err) {
     const char *argv[] = {"dpkg-deb", "--field", path, NULL};
-    struct spawn spawn = {.argv = (char *const *)(uintptr_t)argv, .timeout_ms = 10000,
-                          .max_output = CONTROL_MAX};
+    struct spawn spawn = {
+        .argv = (char *const *)(uintptr_t)argv, .timeout_ms = 10000, .max_output = CONTROL_MAX};
 
     return spawn_check(&spawn, ret_control, err);
 }
@@ -157,8 +158,8 @@ int debdir_index(const char *const *dirs, const char *dir, struct err *err) {
 
 static int verify(const char *path, const char *digest, struct err *err) {
     const char *argv[] = {"sha256sum", "--", path, NULL};
-    struct spawn spawn = {.argv = (char *const *)(uintptr_t)argv, .timeout_ms = 60000,
-                          .max_output = 8192};
+    struct spawn spawn = {
+        .argv = (char *const *)(uintptr_t)argv, .timeout_ms = 60000, .max_output = 8192};
     _cleanup_free_ char *output = NULL;
     int r = spawn_check(&spawn, &output, err);
 
@@ -202,10 +203,9 @@ int debdir_file(const char *const *dirs, const char *file, char **ret_file, stru
 int debdir_find(const char *const *dirs, const char *name, const char *arch, const char *version,
                 char **ret_file, struct err *err) {
     const char *colon = strchr(version, ':'); /* written %3a in file names */
-    _cleanup_free_ char *file =
-        colon ? io_format("%s_%.*s%%3a%s_%s.deb", name, (int)(colon - version), version, colon + 1,
-                          arch)
-              : io_format("%s_%s_%s.deb", name, version, arch);
+    _cleanup_free_ char *file = colon ? io_format("%s_%.*s%%3a%s_%s.deb", name,
+                                                  (int)(colon - version), version, colon + 1, arch)
+                                      : io_format("%s_%s_%s.deb", name, version, arch);
 
     return debdir_file(dirs, file, ret_file, err);
 }

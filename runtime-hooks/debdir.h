@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Directories of packages that the administrator trusts: only what their SHA256SUMS names counts. */
+/* Directories of packages that the administrator trusts: only what their SHA256SUMS names counts.
+ */
 #pragma once
 
 #include <stddef.h>

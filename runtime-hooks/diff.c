@@ -19,11 +19,28 @@
 
 /* fnmatch(3) patterns; '*' matches '/' too. */
 static const char *const ignored[] = {
-    "/proc", "/proc/*", "/sys", "/sys/*", "/dev", "/dev/*", "/tmp/*", "/run/*", "/var/tmp/*",
-    "/usr/sbin/policy-rc.d", "/var/lib/dpkg/lock*", "/var/lib/dpkg/*-old",
-    "/var/lib/dpkg/triggers/Lock", "/var/lib/dpkg/updates/*", "/var/lib/dpkg/tmp.ci*",
-    "/var/cache/apt/*", "/var/lib/apt/*", "/var/cache/debconf/*-old", "/var/cache/ldconfig/*",
-    "/var/log/apt/*", "/var/log/dpkg.log", "/var/log/alternatives.log",
+    "/proc",
+    "/proc/*",
+    "/sys",
+    "/sys/*",
+    "/dev",
+    "/dev/*",
+    "/tmp/*",
+    "/run/*",
+    "/var/tmp/*",
+    "/usr/sbin/policy-rc.d",
+    "/var/lib/dpkg/lock*",
+    "/var/lib/dpkg/*-old",
+    "/var/lib/dpkg/triggers/Lock",
+    "/var/lib/dpkg/updates/*",
+    "/var/lib/dpkg/tmp.ci*",
+    "/var/cache/apt/*",
+    "/var/lib/apt/*",
+    "/var/cache/debconf/*-old",
+    "/var/cache/ldconfig/*",
+    "/var/log/apt/*",
+    "/var/log/dpkg.log",
+    "/var/log/alternatives.log",
 };
 
 struct walk {

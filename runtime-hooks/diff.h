@@ -6,9 +6,9 @@
 
 /* Compares upper, the upper directory of an overlay above root (or a plain tree of new files), with
  * root. Left out is what does not differ but in time, what never belongs to a patch (locks, logs,
- * caches, backups, temporary files), and compiled Python whose only news is the time of a source that
- * stays. A directory of upper above a symbolic link to a directory means that directory.
+ * caches, backups, temporary files), and compiled Python whose only news is the time of a source
+ * that stays. A directory of upper above a symbolic link to a directory means that directory.
  *
- * Both sides' contents are saved in the directory blobs, which is on upper's file system, and synced.
- * -ENOTSUP for a device, socket or FIFO; -E2BIG beyond 100,000 changes. */
+ * Both sides' contents are saved in the directory blobs, which is on upper's file system, and
+ * synced. -ENOTSUP for a device, socket or FIFO; -E2BIG beyond 100,000 changes. */
 int diff_upper(int upper, int root, int blobs, struct changes *ret_changes, struct err *err);

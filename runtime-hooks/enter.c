@@ -59,8 +59,8 @@ static int enter_namespaces(const struct target *target, struct err *err) {
     return 0;
 }
 
-/* What the view needs of the container's mounts, as it is. Volumes are not in it: a maintainer script
- * has no business with data, and no way to undo what it does there (volume.h). */
+/* What the view needs of the container's mounts, as it is. Volumes are not in it: a maintainer
+ * script has no business with data, and no way to undo what it does there (volume.h). */
 static const char *const grafts[] = {"/proc", "/dev"};
 
 static int take_grafts(int fds[ARRAY_SIZE(grafts)], struct err *err) {
@@ -81,8 +81,8 @@ static int put_grafts(const int fds[ARRAY_SIZE(grafts)], struct err *err) {
 
 /* The services of a container are its entry point's business. */
 static int deny_services(struct err *err) {
-    int fd = open("usr/sbin/policy-rc.d", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-                  0755);
+    int fd =
+        open("usr/sbin/policy-rc.d", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0755);
     int r;
 
     if (fd < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The row of plain files and archives: what no package manager knows. The package is the path of a
- * file or a directory in the container; its fixed version lies in a trusted directory of the host as
- * NAME@VERSION, or NAME@VERSION.tar.gz for a directory, with NAME the path's last component. */
+ * file or a directory in the container; its fixed version lies in a trusted directory of the host
+ * as NAME@VERSION, or NAME@VERSION.tar.gz for a directory, with NAME the path's last component. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

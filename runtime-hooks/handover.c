@@ -11,7 +11,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
-#define WORKERS_TIMEOUT_NS UINT64_C(5000000000) /* for new workers to appear */
+#define WORKERS_TIMEOUT_NS UINT64_C(5000000000)   /* for new workers to appear */
 #define REQUESTS_TIMEOUT_NS UINT64_C(10000000000) /* for old ones to end their requests */
 #define LOOK_MS 10
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Servers that can take their listening sockets over from their former self, by an environment variable
- * that names the descriptors: restarted in place, they do not refuse a single connection. Their old
- * workers serve until the new ones do, and end when they have no request left. */
+/* Servers that can take their listening sockets over from their former self, by an environment
+ * variable that names the descriptors: restarted in place, they do not refuse a single connection.
+ * Their old workers serve until the new ones do, and end when they have no request left. */
 #pragma once
 
 #include <stddef.h>

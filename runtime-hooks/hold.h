@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A container that is frozen while it is decided what to do (mode hold). A frozen process can be
- * neither traced nor restarted, and thawed it would go on with the attack: so it is stopped by signal
- * first and thawed then, which it does not see, and goes on when the patch is in. */
+ * neither traced nor restarted, and thawed it would go on with the attack: so it is stopped by
+ * signal first and thawed then, which it does not see, and goes on when the patch is in. */
 #pragma once
 
 #include <stdbool.h>

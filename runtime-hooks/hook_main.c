@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* opatch-hook: the OCI hook program. State JSON on standard input, the hook's name as first argument.
+/* opatch-hook: the OCI hook program. State JSON on standard input, the hook's name as first
+ * argument.
  *
- *   prestart  (or createRuntime) applies the patches that are proven for the container's image, before
- *             its entry point runs.
- *   poststop  forgets the container's journal: its files are gone with it.
+ *   prestart  (or createRuntime) applies the patches that are proven for the container's image,
+ * before its entry point runs. poststop  forgets the container's journal: its files are gone with
+ * it.
  *
- * A container starts without a patch rather than not at all: whatever goes wrong is an event at most,
- * nothing is printed (it would end in the container's log), and the exit status is 0. */
+ * A container starts without a patch rather than not at all: whatever goes wrong is an event at
+ * most, nothing is printed (it would end in the container's log), and the exit status is 0. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -65,8 +66,11 @@ static int read_input(struct hook *hook, struct err *err) {
 
 static void tell(const struct hook *hook, const char *rule, enum priority priority,
                  const char *sentence) {
-    struct event event = {.rule = rule, .priority = priority, .output = sentence,
-                          .container_id = hook->state.id, .profile = hook->state.profile};
+    struct event event = {.rule = rule,
+                          .priority = priority,
+                          .output = sentence,
+                          .container_id = hook->state.id,
+                          .profile = hook->state.profile};
     _cleanup_close_ int fd = event_open(hook->config.data_dir);
 
     if (fd >= 0)
@@ -83,9 +87,9 @@ static void prestart(struct hook *hook) {
                                     &err);
 
     if (n > 0) {
-        sentence = io_format("%d proven patch%s applied before the start, in %.0f ms", n,
-                             n == 1 ? " was" : "es were",
-                             (double)(io_monotonic_ns() - start) / 1e6);
+        sentence =
+            io_format("%d proven patch%s applied before the start, in %.0f ms", n,
+                      n == 1 ? " was" : "es were", (double)(io_monotonic_ns() - start) / 1e6);
         tell(hook, "patch applied", PRIORITY_NOTICE, sentence);
     } else if (n < 0) {
         sentence = io_format("The container starts without a proven patch: %s", err.text);

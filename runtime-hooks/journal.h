@@ -23,9 +23,9 @@ enum journal_state {
 };
 
 struct journal {
-    char *dir;   /* DATA/journal/ID/N; "" when there is none */
-    int lock;    /* held on DATA/journal/ID */
-    int blobs;   /* directory */
+    char *dir; /* DATA/journal/ID/N; "" when there is none */
+    int lock;  /* held on DATA/journal/ID */
+    int blobs; /* directory */
     enum journal_state state;
     struct json *about; /* what the patch was: free-form object of the caller */
     struct changes changes;

@@ -26,8 +26,10 @@ struct package_step *plan_add(struct plan *plan, const char *name, const char *a
             abort();
     }
     step = &plan->steps[plan->n++];
-    *step = (struct package_step){.name = io_strdup(name), .arch = io_strdup(arch),
-                                  .from = io_strdup(from), .to = io_strdup(to),
+    *step = (struct package_step){.name = io_strdup(name),
+                                  .arch = io_strdup(arch),
+                                  .from = io_strdup(from),
+                                  .to = io_strdup(to),
                                   .place = io_strdup(place)};
     return step;
 }

@@ -108,7 +108,8 @@ static int add_dependency(struct job *job, const char *place, const char *name, 
     return 0;
 }
 
-/* Checks a fetched package and adds what it needs; the loop in npm_plan comes to the new ones too. */
+/* Checks a fetched package and adds what it needs; the loop in npm_plan comes to the new ones too.
+ */
 static int close_step(struct job *job, size_t index, struct err *err) {
     _cleanup_json_ struct json *manifest = NULL;
     _cleanup_free_ char *place = io_strdup(job->plan->steps[index].place);
@@ -140,8 +141,8 @@ static int npm_plan(const struct patch_request *request, const struct target *ta
     int r;
 
     if (!npm_name_valid(request->package) || !npm_version_valid(request->fixed))
-        return err_set(err, EINVAL, "\"%.100s\" %.100s is no package and version",
-                       request->package, request->fixed);
+        return err_set(err, EINVAL, "\"%.100s\" %.100s is no package and version", request->package,
+                       request->fixed);
     r = npm_each_copy(target->root, request->package, consider_copy, &job, err);
     if (r < 0)
         return r;

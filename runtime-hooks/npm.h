@@ -9,8 +9,8 @@
 
 struct json;
 
-/* Calls visit with the directory of every installed copy of the package (".../node_modules/NAME") on
- * the container's root mount; nested copies too. Stops at the first answer that is not 0. */
+/* Calls visit with the directory of every installed copy of the package (".../node_modules/NAME")
+ * on the container's root mount; nested copies too. Stops at the first answer that is not 0. */
 int npm_each_copy(int root, const char *package,
                   int (*visit)(const char *place, void *data, struct err *err), void *data,
                   struct err *err);

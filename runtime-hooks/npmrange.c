@@ -183,8 +183,8 @@ static bool satisfies_all(const struct version *v, const char *p) {
             p += 3;
             if (!comparator(&p, &upper))
                 return false;
-            interval = (struct interval){.low = interval.low, .high = upper.high,
-                                         .high_closed = upper.high_closed};
+            interval = (struct interval){
+                .low = interval.low, .high = upper.high, .high_closed = upper.high_closed};
         }
         inside = inside && in_interval(v, &interval);
         pre_named = pre_named || (interval.low.pre[0] && same_tuple(v, &interval.low)) ||

@@ -4,12 +4,15 @@
 
 #include <stdbool.h>
 
-/* <0, 0, >0; a text that is no version is older than every version. Build metadata does not count. */
+/* <0, 0, >0; a text that is no version is older than every version. Build metadata does not count.
+ */
 int npm_compare(const char *a, const char *b);
 
 bool npm_version_valid(const char *version);
 
-/* Whether version is in range: comparators (=, <, <=, >, >=), ^, ~, partial and x versions, hyphens,
- * "||"; "", "*" and "latest" take everything. A pre-release is only in a range that names one of the
- * same major.minor.patch. What is no range (a URL, a tag, "workspace:") is satisfied by nothing. */
+/* Whether version is in range: comparators (=, <, <=, >, >=), ^, ~, partial and x versions,
+ * hyphens,
+ * "||"; "", "*" and "latest" take everything. A pre-release is only in a range that names one of
+ * the same major.minor.patch. What is no range (a URL, a tag, "workspace:") is satisfied by
+ * nothing. */
 bool npm_satisfies(const char *version, const char *range);

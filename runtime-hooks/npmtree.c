@@ -18,7 +18,8 @@
 
 static bool part_valid(const char *part, size_t size) {
     return size > 0 && size < 215 && part[0] != '.' &&
-           strspn(part, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~-") >= size;
+           strspn(part, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~-") >=
+               size;
 }
 
 bool npm_name_valid(const char *name) {
@@ -49,7 +50,8 @@ static int visit_modules(struct search *search, const char *modules) {
 }
 
 static int search_directory(struct search *search, const char *path, int depth) {
-    int fd = target_openat(search->root, *path ? path : "/", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    int fd =
+        target_openat(search->root, *path ? path : "/", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
     int r = 0;
@@ -120,10 +122,19 @@ int npm_fetch(const struct patch_request *request, const char *package, const ch
     _cleanup_free_ char *dir = io_format("%s/packages/npm", request->data_dir);
     _cleanup_free_ char *cache = io_format("--cache=%s/cache", dir), *answer = NULL;
     _cleanup_free_ char *wanted = io_format("%s@%s", package, range);
-    char *argv[] = {(char[]){"npm"}, (char[]){"pack"}, (char[]){"--json"},
-                    (char[]){"--ignore-scripts"}, (char[]){"--prefer-offline"}, cache, wanted, NULL};
-    struct spawn spawn = {.argv = argv, .timeout_ms = NPM_TIMEOUT_MS, .max_output = 16u << 20,
-                          .setup = change_directory, .setup_data = dir};
+    char *argv[] = {(char[]){"npm"},
+                    (char[]){"pack"},
+                    (char[]){"--json"},
+                    (char[]){"--ignore-scripts"},
+                    (char[]){"--prefer-offline"},
+                    cache,
+                    wanted,
+                    NULL};
+    struct spawn spawn = {.argv = argv,
+                          .timeout_ms = NPM_TIMEOUT_MS,
+                          .max_output = 16u << 20,
+                          .setup = change_directory,
+                          .setup_data = dir};
     int r = io_mkdir_p(dir, 0700, err);
 
     if (r == 0)
@@ -135,10 +146,16 @@ int npm_fetch(const struct patch_request *request, const char *package, const ch
 
 int npm_manifest_of(const char *file, struct json **ret_manifest, struct err *err) {
     _cleanup_free_ char *copy = io_strdup(file), *text = NULL;
-    char *argv[] = {(char[]){"tar"}, (char[]){"--extract"}, (char[]){"--gzip"},
-                    (char[]){"--to-stdout"}, (char[]){"--wildcards"},
-                    (char[]){"--no-wildcards-match-slash"}, (char[]){"--file"}, copy,
-                    (char[]){"*/package.json"}, NULL};
+    char *argv[] = {(char[]){"tar"},
+                    (char[]){"--extract"},
+                    (char[]){"--gzip"},
+                    (char[]){"--to-stdout"},
+                    (char[]){"--wildcards"},
+                    (char[]){"--no-wildcards-match-slash"},
+                    (char[]){"--file"},
+                    copy,
+                    (char[]){"*/package.json"},
+                    NULL};
     struct spawn spawn = {.argv = argv, .timeout_ms = 60000, .max_output = MANIFEST_MAX};
     int r = spawn_check(&spawn, &text, err);
 

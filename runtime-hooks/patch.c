@@ -29,12 +29,14 @@ struct job {
     struct json *phases; /* {"plan": ms, ...} */
     uint64_t phase_start, interrupted_ns;
     struct json *restarted;
+    int lock;  /* the package manager's */
     bool held; /* the container was frozen, and its processes are stopped as long as we work */
 };
 
 static void job_free(struct job *job) {
     if (job->held)
         hold_release(&job->target);
+    cleanup_closep(&job->lock);
     target_close(&job->target);
     journal_close(&job->journal);
     plan_free(&job->plan);
@@ -54,8 +56,11 @@ static void phase(struct job *job, const char *name) {
 
 static void tell(const struct patch_request *request, const char *rule, enum priority priority,
                  const char *sentence) {
-    struct event event = {.rule = rule, .priority = priority, .output = sentence,
-                          .fields = json_new(JSON_OBJECT), .container_id = request->id};
+    struct event event = {.rule = rule,
+                          .priority = priority,
+                          .output = sentence,
+                          .fields = json_new(JSON_OBJECT),
+                          .container_id = request->id};
 
     if (request->cve)
         json_add(event.fields, "opatch.cve", json_new_string(request->cve));
@@ -71,10 +76,12 @@ static void tell(const struct patch_request *request, const char *rule, enum pri
 static int open_job(const struct patch_request *request, struct job *job, struct err *err) {
     int r;
 
-    *job = (struct job){.request = request, .phases = json_new(JSON_OBJECT),
+    *job = (struct job){.request = request,
+                        .phases = json_new(JSON_OBJECT),
                         .phase_start = io_monotonic_ns(),
                         .target = {.pidfd = -1, .proc = -1, .root = -1, .old_root = -1},
-                        .journal = {.lock = -1, .blobs = -1}};
+                        .journal = {.lock = -1, .blobs = -1},
+                        .lock = -1};
     r = target_open(request->init_pid, &job->target, err);
     return r < 0 ? r : journal_lock(request->data_dir, request->id, &job->journal, err);
 }
@@ -135,7 +142,7 @@ static int recover(struct job *job, struct err *err) {
 
 int patch_recover(const char *data_dir, const char *id, pid_t init_pid, struct err *err) {
     struct patch_request request = {.id = id, .init_pid = init_pid, .data_dir = data_dir};
-    _cleanup_(job_free) struct job job = {0};
+    _cleanup_(job_free) struct job job = {.lock = -1};
     int r = open_to_change(&request, &job, err);
 
     return r < 0 ? r : recover(&job, err);
@@ -144,6 +151,10 @@ int patch_recover(const char *data_dir, const char *id, pid_t init_pid, struct e
 static int make_plan(struct job *job, struct err *err) {
     int r = find_manager(job, err);
 
+    if (r == 0 && job->manager->lock) {
+        job->lock = job->manager->lock(&job->target, err);
+        r = job->lock < 0 ? job->lock : 0;
+    }
     if (r == 0)
         r = job->manager->plan(job->request, &job->target, &job->plan, err);
     phase(job, "plan");
@@ -227,7 +238,7 @@ static int fail(struct job *job, int code, struct err *err) {
                        back.text);
     sentence = io_format("The patch of %s was undone: %s", job->request->package, why.text);
     tell(job->request, "patch rolled back", PRIORITY_WARNING, sentence);
-    return code;
+    return err_set(err, -code, "%.400s; it was undone", why.text);
 }
 
 static int apply(struct job *job, struct err *err) {
@@ -254,18 +265,31 @@ static int apply(struct job *job, struct err *err) {
 }
 
 int patch_plan(const struct patch_request *request, struct json **ret_plan, struct err *err) {
-    _cleanup_(job_free) struct job job = {0};
+    _cleanup_(job_free) struct job job = {.lock = -1};
+    _cleanup_pickup_ struct pickup_plan pickup = {0};
+    struct json *plan;
     int r = open_job(request, &job, err);
 
     if (r == 0)
         r = make_plan(&job, err);
+    /* What will change is known when it has been done, and the view is there to do it in. */
     if (r == 0)
-        *ret_plan = record_plan(request, &job.plan);
+        r = stage(&job, err);
+    if (r == 0)
+        r = pickup_make(request, &job.target, &job.journal.changes, &pickup, err);
+    if (r == 0) {
+        plan = record_plan(request, &job.plan);
+        record_changed(plan, &job.journal.changes);
+        json_add(plan, "restart", record_restarts(&pickup));
+        *ret_plan = plan;
+    }
+    if (job.journal.dir && *job.journal.dir)
+        journal_remove(&job.journal, NULL);
     return r;
 }
 
 int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err) {
-    _cleanup_(job_free) struct job job = {0};
+    _cleanup_(job_free) struct job job = {.lock = -1};
     _cleanup_free_ char *sentence = NULL;
     uint64_t start = io_monotonic_ns();
     struct err own = {0};
@@ -284,8 +308,8 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
         return r;
     }
     json_add(job.phases, "total", json_new_double(ms_since(start)));
-    kept = request->image &&
-           proven_save(request->data_dir, request->image, &job.journal, &own) == 0;
+    kept =
+        request->image && proven_save(request->data_dir, request->image, &job.journal, &own) == 0;
     *ret_result = record_result(request, &job.plan, &job.journal.changes, take_ptr(job.phases),
                                 take_ptr(job.restarted), job.interrupted_ns);
     json_add(*ret_result, "kept", json_new_bool(kept));
@@ -295,9 +319,8 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
     return 0;
 }
 
-int patch_rollback(const struct patch_request *request, struct json **ret_result,
-                   struct err *err) {
-    _cleanup_(job_free) struct job job = {0};
+int patch_rollback(const struct patch_request *request, struct json **ret_result, struct err *err) {
+    _cleanup_(job_free) struct job job = {.lock = -1};
     _cleanup_json_ struct json *result = json_new(JSON_OBJECT);
     uint64_t start = io_monotonic_ns();
     int r = open_to_change(request, &job, err);

@@ -15,7 +15,8 @@
  *  2. A journal that is found later brings every file back to old (patch_recover), unless it says
  *     that the patch was proven.
  *  3. Nothing of lists, caches or downloads ever enters the container.
- *  4. The container never chooses what the host fetches, from whom, or which host path is written. */
+ *  4. The container never chooses what the host fetches, from whom, or which host path is written.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -30,7 +31,7 @@ struct event;
 enum patch_pickup {
     PATCH_RESTART, /* processes that use replaced files are restarted, and only those */
     PATCH_RELOAD,  /* the reload argv is run inside; whoever still uses old files is an error */
-    PATCH_LEAVE     /* the next process to start uses the new files; nothing is restarted */
+    PATCH_LEAVE    /* the next process to start uses the new files; nothing is restarted */
 };
 
 struct patch_request {
@@ -60,19 +61,21 @@ struct patch_request {
 };
 
 /* What patch_apply would do: {"cve","manager","package","fixed","key","packages":[{"name","arch",
- * "from","to","bytes"}],"restart":[{"pid","comm","how"}]}. Changes nothing but the package cache.
- * -EALREADY: fixed already; -ESRCH: the package is not installed; -ENOENT: no fixed version to be
- * had; -EPERM: held, pinned or would need a removal or foreign upgrade; the sentence says which. */
+ * "from","to","bytes"}],"changed":{"files","bytes"},"restart":[{"pid","comm","how"}]}. It is tried
+ * out on a view that is thrown away: the container is not changed, a frozen one refused. -EALREADY:
+ * fixed already; -ESRCH: the package is not installed; -ENOENT: no fixed version to be had; -EPERM:
+ * held, pinned or would need a removal or foreign upgrade; the sentence says which. */
 int patch_plan(const struct patch_request *request, struct json **ret_plan, struct err *err);
 
 /* Applies it. *ret_result: the plan's members and {"changed":{"files","bytes"},"phases_ms":{...},
- * "restarted":[...],"interrupted_ms","kept":bool,"vex":{OpenVEX document}}. On failure the container is as it was
- * (the sentence says so, or what could not be brought back); *ret_result is untouched. */
+ * "restarted":[...],"interrupted_ms","kept":bool,"vex":{OpenVEX document}}. On failure the
+ * container is as it was (the sentence says so, or what could not be brought back); *ret_result is
+ * untouched. */
 int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err);
 
-/* Takes the last applied patch of the container back and has it picked up; for the image it counts as
- * proven no longer. Uses id, init_pid, image, data_dir, deadline_ms and notify. -ENOENT: there is
- * none. */
+/* Takes the last applied patch of the container back and has it picked up; for the image it counts
+ * as proven no longer. Uses id, init_pid, image, data_dir, deadline_ms and notify. -ENOENT: there
+ * is none. */
 int patch_rollback(const struct patch_request *request, struct json **ret_result, struct err *err);
 
 /* Brings the container's files to old when a patcher died before its patch was proven; to be called

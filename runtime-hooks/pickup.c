@@ -53,8 +53,8 @@ int pickup_make(const struct patch_request *request, const struct target *target
             continue;
         restart = add(&plan, process);
         ports_add(&plan.ports, process->pid);
-        restart->how = processes_affected_ancestor(&processes, process) ? RESTART_BY_PARENT
-                                                                        : RESTART_IN_PLACE;
+        restart->how =
+            processes_affected_ancestor(&processes, process) ? RESTART_BY_PARENT : RESTART_IN_PLACE;
         if (restart->how == RESTART_IN_PLACE && request->pickup == PATCH_RESTART)
             r = start_recover(target, process, request->args, request->env, &restart->start, err);
     }
@@ -126,8 +126,13 @@ static int run_inside(const struct target *target, char *const *argv, uint64_t t
     char *env[] = {(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
                    (char[]){"LC_ALL=C"}, (char[]){"HOME=/root"}, NULL};
     struct inside inside = {.target = target, .scratch = -1};
-    struct spawn spawn = {.argv = argv, .env = env, .timeout_ms = timeout_ms, .max_output = 4096,
-                          .errors_too = true, .setup = inside_enter, .setup_data = &inside};
+    struct spawn spawn = {.argv = argv,
+                          .env = env,
+                          .timeout_ms = timeout_ms,
+                          .max_output = 4096,
+                          .errors_too = true,
+                          .setup = inside_enter,
+                          .setup_data = &inside};
 
     return spawn_check(&spawn, NULL, err);
 }
@@ -164,8 +169,9 @@ static int wait_served(const struct target *target, const struct changes *change
         if (listening && nobody_maps_old(target, changes))
             return 0;
         if (io_monotonic_ns() > end)
-            return err_set(err, ETIMEDOUT, listening ? "a process still uses the old files"
-                                                     : "the service does not listen again");
+            return err_set(err, ETIMEDOUT,
+                           listening ? "a process still uses the old files"
+                                     : "the service does not listen again");
         poll(NULL, 0, LOOK_MS);
     }
 }

@@ -34,7 +34,8 @@ int pickup_make(const struct patch_request *request, const struct target *target
 
 /* Does it, and waits until the same ports listen again and nobody maps an old file any more. held:
  * the processes are stopped (hold.h); they go on before the waiting.
- * *ret_interrupted_ns: from the first stop to the last port. -ETIMEDOUT at the request's deadline. */
+ * *ret_interrupted_ns: from the first stop to the last port. -ETIMEDOUT at the request's deadline.
+ */
 int pickup_run(const struct patch_request *request, const struct target *target,
                const struct changes *changes, struct pickup_plan *plan, bool held,
                uint64_t *ret_interrupted_ns, struct err *err);

@@ -30,8 +30,11 @@ void plan_free(struct plan *plan);
 /* A package manager. Adding one is one file and one row in managers.c. */
 struct manager {
     const char *name;
-    /* Decides what is replaced, or refuses with the reason; then fetches it. The errors are those of
-     * patch_plan(). */
+    /* Keeps others from changing the container's packages until the returned descriptor is closed;
+     * -EBUSY while they do. NULL: nobody has such a lock. */
+    int (*lock)(const struct target *target, struct err *err);
+    /* Decides what is replaced, or refuses with the reason; then fetches it. The errors are those
+     * of patch_plan(). */
     int (*plan)(const struct patch_request *request, const struct target *target, struct plan *plan,
                 struct err *err);
     /* Puts the new files into the scratch directory's upper/. */

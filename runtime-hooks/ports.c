@@ -10,8 +10,8 @@
 #include "shim/base/io.h"
 
 #define TABLE_MAX (16u << 20)
-#define TCP_LISTEN 0x0a            /* proc(5), /proc/net/tcp: the state column */
-#define UNIX_ACCEPTS 0x00010000    /* __SO_ACCEPTCON in the flags column of /proc/net/unix */
+#define TCP_LISTEN 0x0a         /* proc(5), /proc/net/tcp: the state column */
+#define UNIX_ACCEPTS 0x00010000 /* __SO_ACCEPTCON in the flags column of /proc/net/unix */
 
 static const char *const tables[] = {"tcp", "tcp6", "unix"};
 

@@ -17,12 +17,9 @@ static const struct {
     const char *program; /* the basename begins so */
     const char *suffixes[6];
 } interpreters[] = {
-    {"python", {".py", ".pyc"}},
-    {"node", {".js", ".mjs", ".cjs", ".json", ".node"}},
-    {"perl", {".pm", ".pl"}},
-    {"ruby", {".rb"}},
-    {"php", {".php"}},
-    {"java", {".jar", ".class", ".war"}},
+    {"python", {".py", ".pyc"}}, {"node", {".js", ".mjs", ".cjs", ".json", ".node"}},
+    {"perl", {".pm", ".pl"}},    {"ruby", {".rb"}},
+    {"php", {".php"}},           {"java", {".jar", ".class", ".war"}},
 };
 
 static bool ends_with(const char *text, const char *suffix) {
@@ -218,7 +215,6 @@ void processes_mark(struct processes *processes, const struct changes *changes) 
     for (size_t i = 0; i < processes->n; i++) {
         struct process *process = &processes->list[i];
 
-        process->affected =
-            maps_any(process->pid, changes, false) || interprets(process, changes);
+        process->affected = maps_any(process->pid, changes, false) || interprets(process, changes);
     }
 }

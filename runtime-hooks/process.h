@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which processes of a container use files that a change set replaces, and how they were started. */
+/* Which processes of a container use files that a change set replaces, and how they were started.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -33,8 +34,8 @@ const struct process *processes_affected_ancestor(const struct processes *proces
                                                   const struct process *process);
 
 /* Sets affected: it maps a file of the set (by the path in /proc/PID/maps: on an overlay the device
- * number there is not the one that stat tells), or it is an interpreter or virtual machine whose kind
- * of source, bytecode or archive is in the set. The latter is a guess on the safe side: what a
+ * number there is not the one that stat tells), or it is an interpreter or virtual machine whose
+ * kind of source, bytecode or archive is in the set. The latter is a guess on the safe side: what a
  * program has read leaves no trace in the kernel. */
 void processes_mark(struct processes *processes, const struct changes *changes);
 
@@ -43,15 +44,15 @@ bool process_maps_old(pid_t pid, const struct changes *changes);
 
 /* How to start it again. */
 struct start {
-    char *path;        /* program, as the container names it */
+    char *path;         /* program, as the container names it */
     char **argv, **env; /* NULL-ended */
 };
 
-/* Finds out from the process itself: its command line unless it has overwritten it with a title (then
- * argv[0] does not lead to its program), else the argument pointers that the kernel left on its
- * stack, else an ancestor's command line that ends in the same program and its arguments ("tini --
- * redis-server x"), else args and env, how init was started (only for init; may be NULL). -ENODATA:
- * it cannot be known. */
+/* Finds out from the process itself: its command line unless it has overwritten it with a title
+ * (then argv[0] does not lead to its program), else the argument pointers that the kernel left on
+ * its stack, else an ancestor's command line that ends in the same program and its arguments ("tini
+ * -- redis-server x"), else args and env, how init was started (only for init; may be NULL).
+ * -ENODATA: it cannot be known. */
 int start_recover(const struct target *target, const struct process *process, char *const *args,
                   char *const *env, struct start *ret_start, struct err *err);
 void start_free(struct start *start);

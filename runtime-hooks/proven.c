@@ -71,7 +71,8 @@ static const char *name_of(const char *file) {
     return strchr(file, '-') + 1;
 }
 
-/* Another name for every blob of the changes, or a copy's worth of it: they are never written to. */
+/* Another name for every blob of the changes, or a copy's worth of it: they are never written to.
+ */
 static int link_blobs(const struct changes *changes, int from, int to, struct err *err) {
     for (size_t i = 0; i < changes->n; i++) {
         const char *const blobs[] = {changes->list[i].before.blob, changes->list[i].after.blob};
@@ -188,8 +189,7 @@ static int apply_one(const char *dir, struct journal *journal, int root, struct 
     return journal_write(journal, JOURNAL_PROVEN, err);
 }
 
-int proven_apply(const char *data_dir, const char *key, const char *id, int root,
-                 struct err *err) {
+int proven_apply(const char *data_dir, const char *key, const char *id, int root, struct err *err) {
     _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
     _cleanup_entries_ struct entries entries = {0};
     _cleanup_free_ char *dir = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Patches that have proved themselves in one container, kept for the next one of the same image:
  * DATA/patches/KEY/N-NAME/{patch.json, blobs/}. KEY stands for the unpatched image (struct state,
- * image): another image has another key, so nothing is ever applied to what it was not made for; and
- * before anything is changed every file is compared with what the patch was made on. */
+ * image): another image has another key, so nothing is ever applied to what it was not made for;
+ * and before anything is changed every file is compared with what the patch was made on. */
 #pragma once
 
 #include "runtime-hooks/journal.h"
@@ -18,8 +18,7 @@ int proven_save(const char *data_dir, const char *key, const struct journal *jou
  * in the order in which they were proven, each with a journal entry, so that it can be taken back.
  * root: its directory. Returns how many; -ESTALE when a file is not what the patch was made on (the
  * patches before that one stay applied). */
-int proven_apply(const char *data_dir, const char *key, const char *id, int root,
-                 struct err *err);
+int proven_apply(const char *data_dir, const char *key, const char *id, int root, struct err *err);
 
 /* [{"key","name","time","package","fixed","files","bytes"}] */
 int proven_list(const char *data_dir, struct json **ret_list, struct err *err);

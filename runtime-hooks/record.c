@@ -116,8 +116,8 @@ struct json *record_restarts(const struct pickup_plan *pickup) {
 
         json_add(object, "pid", json_new_u64((uint64_t)restart->pid));
         json_add(object, "comm", json_new_string(restart->comm));
-        json_add(object, "how", json_new_string(restart->how == RESTART_IN_PLACE ? "in place"
-                                                                                  : "by parent"));
+        json_add(object, "how",
+                 json_new_string(restart->how == RESTART_IN_PLACE ? "in place" : "by parent"));
     }
     return array;
 }
@@ -162,20 +162,24 @@ static struct json *vex(const struct patch_request *request, const struct plan *
     return root;
 }
 
-struct json *record_result(const struct patch_request *request, const struct plan *plan,
-                           const struct changes *changes, struct json *phases,
-                           struct json *restarted, uint64_t interrupted_ns) {
-    struct json *root = record_plan(request, plan), *changed = json_new(JSON_OBJECT);
+void record_changed(struct json *object, const struct changes *changes) {
+    struct json *changed = json_add(object, "changed", json_new(JSON_OBJECT));
     uint64_t files, bytes;
 
     changes_sum(changes, &files, &bytes);
     json_add(changed, "files", json_new_u64(files));
     json_add(changed, "bytes", json_new_u64(bytes));
-    json_add(root, "changed", changed);
+}
+
+struct json *record_result(const struct patch_request *request, const struct plan *plan,
+                           const struct changes *changes, struct json *phases,
+                           struct json *restarted, uint64_t interrupted_ns) {
+    struct json *root = record_plan(request, plan);
+
+    record_changed(root, changes);
     json_add(root, "phases_ms", phases);
     json_add(root, "restarted", restarted);
-    json_add(root, "interrupted_ms",
-             json_new_double((double)(interrupted_ns / 10000u) / 100.0));
+    json_add(root, "interrupted_ms", json_new_double((double)(interrupted_ns / 10000u) / 100.0));
     if (request->cve)
         json_add(root, "vex", vex(request, plan));
     return root;

@@ -14,6 +14,9 @@ struct json;
 /* {"cve","manager","package","fixed","packages":[...]} */
 struct json *record_plan(const struct patch_request *request, const struct plan *plan);
 
+/* Adds "changed": {"files","bytes"}. */
+void record_changed(struct json *object, const struct changes *changes);
+
 /* Fills about with the plan, how it is picked up, and how init was started. */
 void record_request(struct json *about, const struct patch_request *request,
                     const struct plan *plan);

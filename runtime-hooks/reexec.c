@@ -126,8 +126,8 @@ static bool holds(pid_t pid, const char *wanted) {
 static bool is_given(pid_t pid, pid_t parent, const char *name) {
     char link[PATH_MAX];
 
-    return read_link(pid, name, link) && strncmp(link, "pipe:", 5) == 0 &&
-           !is_cloexec(pid, name) && holds(parent, link);
+    return read_link(pid, name, link) && strncmp(link, "pipe:", 5) == 0 && !is_cloexec(pid, name) &&
+           holds(parent, link);
 }
 
 /* A seccomp profile may not know close_range: then one by one. */
@@ -184,8 +184,7 @@ static uint64_t ignored_signals(pid_t pid) {
 
 /* Puts back what execve inherits and a fresh start would not have. zeros: an address in the process
  * with a kernel's struct sigaction that says SIG_DFL. */
-static int reset_process(const struct trace *trace, bool is_init, uint64_t zeros,
-                         struct err *err) {
+static int reset_process(const struct trace *trace, bool is_init, uint64_t zeros, struct err *err) {
     uint64_t ignored = is_init ? ignored_signals(trace->tid) : 0;
     int64_t value = 0;
     int r = call(trace, SYS_alarm, 0, 0, 0, 0, &value, err);
@@ -207,8 +206,8 @@ static int run(const struct trace *trace, const struct start *start, bool is_ini
     uint64_t argv, env, path;
     _cleanup_free_ char *block = NULL;
     struct iovec here, there;
-    const uint64_t map[6] = {0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                             (uint64_t)-1, 0};
+    const uint64_t map[6] = {
+        0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0};
     int64_t address = 0, value = 0;
     int r = trace_call(trace, SYS_mmap, map, &address, err);
 

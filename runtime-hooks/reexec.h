@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Restarting a process in place: the same pid, parent, credentials, working directory, namespaces,
- * cgroups and seccomp filters run a fresh program, because the process is made to call execve itself.
- * The container does not end with its first process, and a supervisor does not see its child end.
+ * cgroups and seccomp filters run a fresh program, because the process is made to call execve
+ * itself. The container does not end with its first process, and a supervisor does not see its
+ * child end.
  *
  * What the fresh program finds, where execve alone would leave traces of the old one:
- *  - descriptors: 0-2, those announced by LISTEN_FDS (sd_listen_fds(3)), those to be kept, and, unless
- *    it is the container's first process, pipes without close-on-exec that its parent has too. All others
- *    are closed by execve: a listening socket so that it can be bound again.
+ *  - descriptors: 0-2, those announced by LISTEN_FDS (sd_listen_fds(3)), those to be kept, and,
+ * unless it is the container's first process, pipes without close-on-exec that its parent has too.
+ * All others are closed by execve: a listening socket so that it can be bound again.
  *  - signals: none blocked; for the first process none ignored; no alarm pending.
  *  - children: zombies are reaped. Living ones stay its children; who ends the workers of the old
  *    program does so between reexec_stop and reexec_run.
@@ -23,7 +24,7 @@
 /* Stops the process; from here on it does nothing. */
 int reexec_stop(pid_t pid, struct trace *ret_trace, struct err *err);
 
-/* Runs the program in it; keep: descriptors that stay open (handover.h). On failure it goes on as it was (with its descriptors marked
- * close-on-exec). Either way it is not traced any more. */
+/* Runs the program in it; keep: descriptors that stay open (handover.h). On failure it goes on as
+ * it was (with its descriptors marked close-on-exec). Either way it is not traced any more. */
 int reexec_run(const struct trace *trace, const struct start *start, bool is_init, pid_t parent,
                const unsigned *keep, size_t n_keep, struct err *err);

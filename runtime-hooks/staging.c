@@ -11,7 +11,7 @@
 #include "shim/base/io.h"
 
 int stage_directories(const struct target *target, const char *upper, const char *path,
-                        struct stat *ret_owner, struct err *err) {
+                      struct stat *ret_owner, struct err *err) {
     _cleanup_free_ char *part = io_strdup(path);
 
     *ret_owner = (struct stat){.st_mode = 0755, .st_uid = target->uid, .st_gid = target->gid};
@@ -39,12 +39,23 @@ int stage_directories(const struct target *target, const char *upper, const char
 
 int stage_unpack(const char *file, const char *dir, const struct stat *owner, struct err *err) {
     _cleanup_free_ char *copy = io_strdup(file), *where = io_strdup(dir), *ids = NULL;
-    char *untar[] = {(char[]){"tar"}, (char[]){"--extract"}, (char[]){"--gzip"},
-                     (char[]){"--no-same-owner"}, (char[]){"--no-same-permissions"},
-                     (char[]){"--strip-components=1"}, (char[]){"--directory"}, where,
-                     (char[]){"--file"}, copy, NULL};
-    char *chown[] = {(char[]){"chown"}, (char[]){"--recursive"}, (char[]){"--no-dereference"},
-                     NULL, where, NULL};
+    char *untar[] = {(char[]){"tar"},
+                     (char[]){"--extract"},
+                     (char[]){"--gzip"},
+                     (char[]){"--no-same-owner"},
+                     (char[]){"--no-same-permissions"},
+                     (char[]){"--strip-components=1"},
+                     (char[]){"--directory"},
+                     where,
+                     (char[]){"--file"},
+                     copy,
+                     NULL};
+    char *chown[] = {(char[]){"chown"},
+                     (char[]){"--recursive"},
+                     (char[]){"--no-dereference"},
+                     NULL,
+                     where,
+                     NULL};
     struct spawn spawn = {.argv = untar, .timeout_ms = 60000, .max_output = 65536};
     int r = spawn_check(&spawn, NULL, err);
 

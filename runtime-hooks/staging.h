@@ -8,8 +8,8 @@
 #include "shim/base/err.h"
 
 /* Makes the directories of a container's path below upper, with the owner and mode that their
- * counterparts have, so that they do not count as changed; new ones get those of the directory above.
- * *ret_owner: whose the last one is. */
+ * counterparts have, so that they do not count as changed; new ones get those of the directory
+ * above. *ret_owner: whose the last one is. */
 int stage_directories(const struct target *target, const char *upper, const char *path,
                       struct stat *ret_owner, struct err *err);
 

@@ -189,8 +189,8 @@ static char **from_ancestors(const struct target *target, const struct process *
     return NULL;
 }
 
-/* The file that was executed: its name is the process's name (comm), which its program's own may not
- * be (python3.9 for python3, or for a script). AT_EXECFN (getauxval(3)) points to it. */
+/* The file that was executed: its name is the process's name (comm), which its program's own may
+ * not be (python3.9 for python3, or for a script). AT_EXECFN (getauxval(3)) points to it. */
 static char *read_executed(pid_t pid) {
     _cleanup_free_ char *path = io_format("/proc/%d/auxv", (int)pid), *auxv = NULL;
     uint64_t entry[2];
@@ -261,8 +261,8 @@ int start_recover(const struct target *target, const struct process *process, ch
     }
     if (!is_environment(environment)) {
         strings_free(&environment);
-        environment = is_environment(stack_env) ? take_ptr(stack_env)
-                                                : read_strings(target->init, "environ");
+        environment =
+            is_environment(stack_env) ? take_ptr(stack_env) : read_strings(target->init, "environ");
     }
     if (!is_environment(environment)) {
         strings_free(&environment);
@@ -274,7 +274,8 @@ int start_recover(const struct target *target, const struct process *process, ch
                        process->comm, (int)process->pid);
     }
     *ret_start = (struct start){.path = path ? path : io_strdup(argv[0]),
-                                .argv = take_ptr(argv), .env = take_ptr(environment)};
+                                .argv = take_ptr(argv),
+                                .env = take_ptr(environment)};
     if (path)
         prefer_executed(target, process, ret_start);
     return 0;

@@ -158,9 +158,9 @@ int statusd_stage(const struct target *target, const struct plan *plan, const ch
     static const char *const left_out[] = {"doc", "man", "info", "lintian", "locale"};
     _cleanup_free_ char *upper = io_format("%s/upper", scratch);
     _cleanup_free_ char *records = io_format("%s" DIRECTORY, upper);
-    int r = target->user ? err_set(err, ENOTSUP,
-                                   "a container with a user namespace and without dpkg")
-                         : io_mkdir_p(records, 0755, err);
+    int r = target->user
+                ? err_set(err, ENOTSUP, "a container with a user namespace and without dpkg")
+                : io_mkdir_p(records, 0755, err);
 
     for (size_t i = 0; r == 0 && i < plan->n; i++)
         r = stage_package(target, &plan->steps[i], upper, err);

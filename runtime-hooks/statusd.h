@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Containers without dpkg and without a shell ("distroless"): one file for each package below
- * /var/lib/dpkg/status.d. They were made by unpacking, and so they are patched: from outside, without
- * maintainer scripts, and with the records kept true. */
+ * /var/lib/dpkg/status.d. They were made by unpacking, and so they are patched: from outside,
+ * without maintainer scripts, and with the records kept true. */
 #pragma once
 
 #include <stddef.h>
@@ -9,8 +9,8 @@
 #include "runtime-hooks/plan.h"
 #include "shim/base/err.h"
 
-/* All records as the text of a status file that says of each that it is installed. -ENOENT: there is
- * no such directory. */
+/* All records as the text of a status file that says of each that it is installed. -ENOENT: there
+ * is no such directory. */
 int statusd_read(int root, char **ret_text, size_t *ret_size, struct err *err);
 
 /* Unpacks the plan's packages and their records into scratch's upper/; files that only the old

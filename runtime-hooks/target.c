@@ -112,8 +112,8 @@ static int clone_root(const struct target *target) {
 }
 
 static int open_root(struct target *target, struct err *err) {
-    int *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                       -1, 0);
+    int *shared =
+        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int status, fd;
     pid_t pid;
 

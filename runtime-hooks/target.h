@@ -22,7 +22,7 @@ struct target {
     bool user;    /* it has a user namespace of its own */
     uid_t uid;    /* host ids of its root */
     gid_t gid;
-    uint64_t bounding;    /* capability bounding set of init */
+    uint64_t bounding;       /* capability bounding set of init */
     struct filters *filters; /* NULL until target_copy_filters() */
 };
 
@@ -44,7 +44,8 @@ int target_openat(int root, const char *path, int flags, mode_t mode);
 int target_read(int root, const char *path, size_t max, char **ret_data, size_t *ret_size,
                 struct err *err);
 
-/* The directory of path, opened below root, and *ret_base pointing at its last component in path. */
+/* The directory of path, opened below root, and *ret_base pointing at its last component in path.
+ */
 int target_parent(int root, const char *path, const char **ret_base);
 
 /* Where a program runs: in the container as it is, or on a copy-on-write view of its root. */
@@ -54,10 +55,10 @@ struct inside {
                   * to the container's root; -1: no view, on the real files */
 };
 
-/* For struct spawn's setup: enters all namespaces, the view if there is one, the seccomp filters and
- * the capability bounding set of init, and stays in our cgroups. The spawned process then waits for
- * the one inside. File capabilities that a package manager cannot do without are added when there is
- * a view: they act on the view only. */
+/* For struct spawn's setup: enters all namespaces, the view if there is one, the seccomp filters
+ * and the capability bounding set of init, and stays in our cgroups. The spawned process then waits
+ * for the one inside. File capabilities that a package manager cannot do without are added when
+ * there is a view: they act on the view only. */
 int inside_enter(void *inside, struct err *err);
 
 /* Prepares an empty scratch directory for inside_enter and returns it as detached mount. */

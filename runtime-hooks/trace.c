@@ -104,7 +104,8 @@ static int advance(pid_t tid, int *ret_status, struct err *err) {
         r = -errno;
     if (r == 0)
         r = wait_stop(tid, CALL_TIMEOUT_MS, ret_status);
-    return r < 0 ? err_set(err, -r, "process %d was lost while a call was made in it", (int)tid) : 0;
+    return r < 0 ? err_set(err, -r, "process %d was lost while a call was made in it", (int)tid)
+                 : 0;
 }
 
 int trace_call(const struct trace *trace, long number, const uint64_t args[6], int64_t *ret_value,
@@ -141,7 +142,8 @@ int trace_call(const struct trace *trace, long number, const uint64_t args[6], i
 }
 
 /* What the kernel does for a call that a stop has interrupted, and does not do again for registers
- * that are put back later (arch_do_signal_or_restart): the codes are its own, never seen outside. */
+ * that are put back later (arch_do_signal_or_restart): the codes are its own, never seen outside.
+ */
 static void restart_call(struct user_regs_struct *regs) {
     int64_t answer = (int64_t)regs->rax;
 

@@ -24,7 +24,8 @@ struct trace {
  * process of another architecture is refused (-ENOTSUP). */
 int trace_begin(pid_t tid, struct trace *ret_trace, struct err *err);
 
-/* Makes one system call in the thread; *ret_value is what the kernel answered (-errno on failure). */
+/* Makes one system call in the thread; *ret_value is what the kernel answered (-errno on failure).
+ */
 int trace_call(const struct trace *trace, long number, const uint64_t args[6], int64_t *ret_value,
                struct err *err);
 

@@ -10,8 +10,8 @@
 
 #define MOUNTS_MAX (4u << 20)
 
-static const char *const unimportant[] = {"/usr/share/doc/", "/usr/share/man/",
-                                          "/usr/share/info/", "/usr/share/locale/"};
+static const char *const unimportant[] = {"/usr/share/doc/", "/usr/share/man/", "/usr/share/info/",
+                                          "/usr/share/locale/"};
 
 static bool is_below(const char *path, const char *mount) {
     size_t size = strlen(mount);

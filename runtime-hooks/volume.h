@@ -6,6 +6,6 @@
 #include "runtime-hooks/target.h"
 #include "shim/base/err.h"
 
-/* A patch changes the root file system alone. -EPERM when a change would stay hidden below a mount, so
- * that the container would go on with what is mounted there; documentation may. */
+/* A patch changes the root file system alone. -EPERM when a change would stay hidden below a mount,
+ * so that the container would go on with what is mounted there; documentation may. */
 int volume_check(const struct target *target, const struct changes *changes, struct err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* opatch-patch: `opatch patch`, `opatch rollback`, `opatch patches`. From a container's id and a CVE to a request. */
+/* opatch-patch: `opatch patch`, `opatch rollback`, `opatch patches`. From a container's id and a
+ * CVE to a request. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -98,8 +99,7 @@ static void read_bundle(struct command *command, struct patch_request *request) 
 }
 
 /* Only what a signature says is patched; a package named by hand needs none. */
-static int read_signature(struct command *command, struct patch_request *request,
-                          struct err *err) {
+static int read_signature(struct command *command, struct patch_request *request, struct err *err) {
     const struct signature *signature;
 
     if (request->package && request->fixed)
@@ -156,14 +156,14 @@ static int patches(struct command *command, struct err *err) {
     return 0;
 }
 
-static int patch(struct command *command, const char *verb, char *const *words,
-                 struct err *err) {
+static int patch(struct command *command, const char *verb, char *const *words, struct err *err) {
     _cleanup_json_ struct json *result = NULL;
     struct patch_request request = {.cve = words[0] ? words[1] : NULL,
                                     .manager = command->options.manager,
                                     .package = command->options.package,
                                     .fixed = command->options.fixed,
-                                    .notify = notify, .notify_data = command};
+                                    .notify = notify,
+                                    .notify_data = command};
     int r;
 
     if (!words[0])

@@ -62,8 +62,8 @@ static void read_state(struct dpkg_package *package, struct span value) {
         return;
     package->hold = strcmp(want, "hold") == 0;
     package->installed =
-        strcmp(flag, "ok") == 0 && (strcmp(state, "installed") == 0 ||
-                                    strncmp(state, "triggers-", strlen("triggers-")) == 0);
+        strcmp(flag, "ok") == 0 &&
+        (strcmp(state, "installed") == 0 || strncmp(state, "triggers-", strlen("triggers-")) == 0);
 }
 
 static void take_stanza(struct dpkg_status *status, const struct span *fields, size_t offset,
@@ -84,11 +84,11 @@ static void take_stanza(struct dpkg_status *status, const struct span *fields, s
     package->arch = copy(fields[ARCHITECTURE]);
     package->version = copy(fields[VERSION]);
     split_source(package, fields[SOURCE]);
-    package->depends = io_format(
-        "%.*s%s%.*s", (int)fields[PRE_DEPENDS].size,
-        fields[PRE_DEPENDS].size ? fields[PRE_DEPENDS].start : "",
-        fields[PRE_DEPENDS].size && fields[DEPENDS].size ? ", " : "", (int)fields[DEPENDS].size,
-        fields[DEPENDS].size ? fields[DEPENDS].start : "");
+    package->depends =
+        io_format("%.*s%s%.*s", (int)fields[PRE_DEPENDS].size,
+                  fields[PRE_DEPENDS].size ? fields[PRE_DEPENDS].start : "",
+                  fields[PRE_DEPENDS].size && fields[DEPENDS].size ? ", " : "",
+                  (int)fields[DEPENDS].size, fields[DEPENDS].size ? fields[DEPENDS].start : "");
     read_state(package, fields[STATUS]);
 }
 

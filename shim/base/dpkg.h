@@ -12,9 +12,9 @@ struct dpkg_package {
     char *source;         /* source package; the name itself when the stanza names none */
     char *source_version; /* its version; the package's own when the stanza names none */
     char *depends;        /* Pre-Depends and Depends as one list, "" for none */
-    bool installed;       /* "ok installed" or triggers waiting; false: removed, broken, half done */
-    bool hold;            /* the administrator holds it */
-    size_t offset, size;  /* of the stanza in the text, without the empty line behind it */
+    bool installed;      /* "ok installed" or triggers waiting; false: removed, broken, half done */
+    bool hold;           /* the administrator holds it */
+    size_t offset, size; /* of the stanza in the text, without the empty line behind it */
 };
 
 struct dpkg_status {

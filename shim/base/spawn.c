@@ -157,8 +157,8 @@ int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct
     out[1] = errors[1] = -1;
     pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     for (int i = 0; i < 2; i++)
-        captures[i] = (struct capture){.fd = i ? errors[0] : out[0],
-                                       .text = io_alloc(1, 1), .max = spawn->max_output};
+        captures[i] = (struct capture){
+            .fd = i ? errors[0] : out[0], .text = io_alloc(1, 1), .max = spawn->max_output};
     result.timed_out = !collect(captures, pidfd, spawn->timeout_ms);
     if (result.timed_out)
         kill(-pid, SIGKILL);

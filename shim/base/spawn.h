@@ -10,9 +10,9 @@
 #include "shim/base/err.h"
 
 struct spawn {
-    char *const *argv;   /* argv[0] with a slash is a path, else looked up in PATH */
-    char *const *env;    /* NULL: our own */
-    const int *keep;     /* descriptors that the program inherits under the same numbers */
+    char *const *argv; /* argv[0] with a slash is a path, else looked up in PATH */
+    char *const *env;  /* NULL: our own */
+    const int *keep;   /* descriptors that the program inherits under the same numbers */
     size_t n_keep;
     uint64_t timeout_ms; /* 0: none. At the deadline its whole process group is killed */
     size_t max_output;   /* bytes kept of each of stdout and stderr; more is read and dropped */

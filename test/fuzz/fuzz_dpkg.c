@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         int order = dpkg_compare(a->version, b->version);
         int reverse = dpkg_compare(b->version, a->version);
 
-        if (a->offset + a->size > size || (order > 0) != (reverse < 0) || (order < 0) != (reverse > 0))
+        if (a->offset + a->size > size || (order > 0) != (reverse < 0) ||
+            (order < 0) != (reverse > 0))
             abort();
     }
     return 0;

@@ -48,17 +48,27 @@ static void judged(void **state) {
         const char *says;
     } rows[] = {
         {BOTH, {NULL}, 0, ""},
-        {"Reading lists...\n" BOTH "Conf nginx-core (1.18-6+u3 Debian:11 [amd64])\n", {NULL}, 0, ""},
+        {"Reading lists...\n" BOTH "Conf nginx-core (1.18-6+u3 Debian:11 [amd64])\n",
+         {NULL},
+         0,
+         ""},
         {"Inst nginx-common [1.18-6] (1.18-6+u3 Debian:11 [all])\n", {NULL}, -EPERM, "would stay"},
         {BOTH "Remv bash [5.1-2]\n", {NULL}, -EPERM, "removed"},
         {BOTH "Inst libssl1.1 [1.1.1n-0] (1.1.1w-0 Debian:11 [amd64])\n",
-         {NULL, (char[]){"libc6, libssl1.1 (>= 1.1.1o)"}}, 0, ""},
+         {NULL, (char[]){"libc6, libssl1.1 (>= 1.1.1o)"}},
+         0,
+         ""},
         {BOTH "Inst libssl1.1 [1.1.1n-0] (1.1.1w-0 Debian:11 [amd64])\n",
-         {(char[]){"libssl1.1x, xlibssl1.1"}}, -EPERM, "nothing that is fixed depends on"},
+         {(char[]){"libssl1.1x, xlibssl1.1"}},
+         -EPERM,
+         "nothing that is fixed depends on"},
         {BOTH "Inst bash [5.1-2] (5.0-1 Debian:11 [amd64])\n", {(char[]){"bash"}}, -EPERM, "older"},
         {BOTH "Inst held [1] (2 Debian:11 [amd64])\n", {(char[]){"held"}}, -EPERM, "held"},
         {"Inst nginx-common [1.18-6] (1.18-6+u3 D [all])\nInst nginx-core [1.18-6] (1.18-7 D "
-         "[amd64])\n", {NULL}, -EPERM, "would become 1.18-7"},
+         "[amd64])\n",
+         {NULL},
+         -EPERM,
+         "would become 1.18-7"},
     };
 
     (void)state;
@@ -76,8 +86,13 @@ static void judged(void **state) {
 
 static void not_understood(void **state) {
     static const char *const rows[] = {
-        "Inst\n", "Inst x\n", "Inst x [1] 2\n", "Inst x [1] (2 Debian)\n", "Remv x\n",
-        "Inst ../x [1] (2 Debian [amd64])\n", "Inst x [1] ($(y) Debian [amd64])\n",
+        "Inst\n",
+        "Inst x\n",
+        "Inst x [1] 2\n",
+        "Inst x [1] (2 Debian)\n",
+        "Remv x\n",
+        "Inst ../x [1] (2 Debian [amd64])\n",
+        "Inst x [1] ($(y) Debian [amd64])\n",
     };
 
     (void)state;
@@ -97,9 +112,9 @@ static void targets(void **state) {
         int result;
         size_t n;
     } rows[] = {
-        {"nginx", "1.18-6+u3", 0, 2}, {"nginx", "1.18-6", -EALREADY, 0},
-        {"nginx", "1.17", -EALREADY, 0}, {"apache2", "2", -ESRCH, 0}, {"held", "2", -EPERM, 0},
-        {"openssl", "1.1.1w", 0, 1},
+        {"nginx", "1.18-6+u3", 0, 2},    {"nginx", "1.18-6", -EALREADY, 0},
+        {"nginx", "1.17", -EALREADY, 0}, {"apache2", "2", -ESRCH, 0},
+        {"held", "2", -EPERM, 0},        {"openssl", "1.1.1w", 0, 1},
     };
 
     (void)state;

@@ -15,10 +15,26 @@
 /* deb-version(7): ascending. */
 static void version_order(void **state) {
     static const char *const ascending[] = {
-        "0~~",     "0~~a",          "0~",            "0",              "0a",
-        "1.0~rc1-1", "1.0",         "1.0-0.1",       "1.0-1",          "1.0-1+b1",
-        "1.0-1+deb11u1", "1.0-1+deb11u2", "1.0-1+deb11u10", "1.0-1.1", "1.0a",
-        "1.0+dfsg", "1.1",          "1.10",          "2:0.1",          "10:0",
+        "0~~",
+        "0~~a",
+        "0~",
+        "0",
+        "0a",
+        "1.0~rc1-1",
+        "1.0",
+        "1.0-0.1",
+        "1.0-1",
+        "1.0-1+b1",
+        "1.0-1+deb11u1",
+        "1.0-1+deb11u2",
+        "1.0-1+deb11u10",
+        "1.0-1.1",
+        "1.0a",
+        "1.0+dfsg",
+        "1.1",
+        "1.10",
+        "2:0.1",
+        "10:0",
     };
 
     (void)state;
@@ -54,8 +70,7 @@ static void parse_status(void **state) {
     const struct dpkg_package *a;
 
     (void)state;
-    assert_int_equal(
-        dpkg_parse(status_text, sizeof(status_text) - 1, "status", &status, &err), 0);
+    assert_int_equal(dpkg_parse(status_text, sizeof(status_text) - 1, "status", &status, &err), 0);
     assert_int_equal(status.n, 4);
     a = dpkg_find(&status, "a", "amd64");
     assert_non_null(a);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A root with files of every kind is changed and brought back, with a death at every system call that
- * changes anything: whatever happens, what is found afterwards is old or new, and undoing gives old. */
+/* A root with files of every kind is changed and brought back, with a death at every system call
+ * that changes anything: whatever happens, what is found afterwards is old or new, and undoing
+ * gives old. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -71,9 +72,10 @@ static int open_dir(const char *name) {
 
 /* Names, types, modes, links, link targets and contents of the root; not times. */
 static char *photograph(void) {
-    _cleanup_free_ char *command = io_format(
-        "cd %s/root && find . -printf '%%p %%y %%m %%n %%l\\n' | sort && "
-        "find . -type f | sort | xargs sha256sum", base);
+    _cleanup_free_ char *command =
+        io_format("cd %s/root && find . -printf '%%p %%y %%m %%n %%l\\n' | sort && "
+                  "find . -type f | sort | xargs sha256sum",
+                  base);
     FILE *pipe = popen(command, "r");
     char *text = io_alloc(1, 65536);
 

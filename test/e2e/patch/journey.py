@@ -39,12 +39,14 @@ class Patcher:
         self.env = {**os.environ, "OPATCH_CONFIG": self.config}
         debs = os.environ.get("OPATCH_DEBS")
         self.trusted = os.path.join(directory, "trusted")
-        for path in (self.data, self.state, self.trusted):
+        self.signatures = os.path.join(directory, "signatures")
+        for path in (self.data, self.state, self.trusted, self.signatures):
             os.makedirs(path)
         with open(os.path.join(self.trusted, "SHA256SUMS"), "w", encoding="utf-8"):
             pass
         with open(self.config, "w", encoding="utf-8") as file:
             json.dump({"data_dir": self.data, "state_dir": self.state,
+                       "signature_dirs": [self.signatures],
                        "package_dirs": [self.trusted] + ([debs] if debs else [])}, file)
 
     def start(self, verb, *words):
