@@ -27,15 +27,15 @@ int counters_reader_open(struct counters_reader *reader, int counts_fd, int page
     void *page, *counts;
 
     unmap(reader);
-    if (page_fd < 0)
+    if (page_owned < 0)
         return 0;
-    page = mmap(NULL, sizeof(*reader->page), PROT_READ, MAP_SHARED, page_fd, 0);
+    page = mmap(NULL, sizeof(*reader->page), PROT_READ, MAP_SHARED, page_owned, 0);
     if (page == MAP_FAILED)
         return -errno;
     reader->page = page;
     reader->first_account = (unsigned)features_find("acct.switches");
-    if (counts_fd >= 0) {
-        counts = mmap(NULL, counts_size(reader->page->cpus), PROT_READ, MAP_SHARED, counts_fd, 0);
+    if (counts_owned >= 0) {
+        counts = mmap(NULL, counts_size(reader->page->cpus), PROT_READ, MAP_SHARED, counts_owned, 0);
         if (counts == MAP_FAILED)
             return -errno;
         reader->counts = counts;

@@ -129,7 +129,7 @@ static struct nlmsghdr *put_generic(char *buffer, uint16_t family, uint8_t comma
 }
 
 static int parse_family(const struct nlmsghdr *header, void *data) {
-    const struct nlattr *attribute;
+    struct nlattr *attribute;
 
     mnl_attr_for_each(attribute, header, sizeof(struct genlmsghdr))
         if (mnl_attr_get_type(attribute) == CTRL_ATTR_FAMILY_ID &&
@@ -159,7 +159,7 @@ int netlink_open_taskstats(int *ret_fd, uint16_t *ret_family) {
 
 static int parse_stats(const struct nlmsghdr *header, void *data) {
     struct task_account *account = data;
-    const struct nlattr *attribute, *inner;
+    struct nlattr *attribute, *inner;
 
     mnl_attr_for_each(attribute, header, sizeof(struct genlmsghdr)) {
         if (mnl_attr_get_type(attribute) != TASKSTATS_TYPE_AGGR_PID)
