@@ -21,7 +21,7 @@ struct detector {
     size_t columns;                  /* live ones */
     char (*names)[WINDOWS_NAME_MAX]; /* of the live columns */
     int32_t *source;                 /* model columns: live column, or -1 */
-    bool *known;                     /* live columns: the model has a column of this name */
+    bool *in_channel;                /* live columns: a channel looks at them */
     uint8_t *phases;                 /* live columns: those of the model's column */
     size_t silence;                  /* silent windows up to this one */
     double lasting;                  /* channel_lasting() up to this window */
@@ -47,11 +47,14 @@ static void bind_columns(struct detector *d) {
         for (size_t c = 0; c < d->columns && d->source[i] < 0; c++) {
             if (strcmp(m->names[i], d->names[c]) == 0) {
                 d->source[i] = (int32_t)c;
-                d->known[c] = true;
                 d->phases[c] = m->phases[i];
             }
         }
     }
+    for (size_t g = 0; g < GROUPS; g++)
+        for (size_t i = 0; i < m->groups[g].n; i++)
+            if (d->source[m->groups[g].columns[i]] >= 0)
+                d->in_channel[d->source[m->groups[g].columns[i]]] = true;
 }
 
 struct detector *detector_new(const struct model *model, const char (*names)[WINDOWS_NAME_MAX],
@@ -64,7 +67,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
     memcpy(d->names, names, columns * sizeof(*d->names));
     d->source = io_alloc(model->columns, sizeof(*d->source));
     d->phases = io_alloc(columns + 1, sizeof(*d->phases));
-    d->known = io_alloc(columns + 1, sizeof(*d->known));
+    d->in_channel = io_alloc(columns + 1, sizeof(*d->in_channel));
     d->row = io_alloc(model->columns, sizeof(*d->row));
     d->parts = io_alloc(model->columns, sizeof(*d->parts));
     d->scratch = io_alloc(CHANNEL_SCRATCH(model->columns), sizeof(*d->scratch));
@@ -83,7 +86,7 @@ void detector_free(struct detector *d) {
     free(d->names);
     free(d->source);
     free(d->phases);
-    free(d->known);
+    free(d->in_channel);
     free(d->row);
     free(d->parts);
     free(d->scratch);
@@ -123,7 +126,7 @@ static bool take_group(struct detector *d, enum model_group group) {
 /* A column that a channel looks at is judged there, with its size in proportion. */
 static double novelty_of(const struct detector *d, size_t column, uint8_t phases) {
     if (!(d->counts[column] > 0) || (d->phases[column] & phases) ||
-        !(d->phases[column] & COLUMN_MEASURED) || (d->channelled && d->known[column]))
+        !(d->phases[column] & COLUMN_MEASURED) || (d->channelled && d->in_channel[column]))
         return 0;
     return model_novelty_of((double)d->counts[column]);
 }

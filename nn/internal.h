@@ -7,7 +7,7 @@
 #include "nn/model.h"
 #include "nn/tail.h"
 
-#define MODEL_MAX_COLUMNS 256 /* that a model looks at; of more, the busiest */
+#define MODEL_MAX_COLUMNS 160 /* that a channel looks at */
 #define MODEL_SILENCE_MIN 20  /* windows: shorter silences are nothing */
 
 /* Further bit of a column's phases beside EVIDENCE_STEADY and EVIDENCE_STARTUP. */

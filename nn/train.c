@@ -90,13 +90,15 @@ static void learn_columns(const struct lesson *lesson) {
 }
 
 /* The columns measured in every steady row, and all columns where that differs and there are rows
- * enough in which all were measured. Of too many columns the busiest are taken. */
+ * enough in which all were measured. Of too many columns those that
+ * never counted are left to the novelty. */
 static void choose_groups(const struct lesson *lesson) {
     const struct table *t = lesson->table;
     struct model *m = lesson->model;
     _cleanup_free_ bool *always = io_alloc(t->columns, sizeof(*always));
     struct model_columns *groups = m->groups;
     size_t complete = 0;
+    int room = MODEL_MAX_COLUMNS; /* for columns that never counted */
 
     memset(always, true, t->columns);
     for (size_t i = 0; i < lesson->n; i++) {
@@ -112,7 +114,11 @@ static void choose_groups(const struct lesson *lesson) {
     }
     for (size_t g = 0; g < GROUPS; g++)
         groups[g].columns = io_alloc(t->columns + 1, sizeof(uint16_t));
+    for (size_t c = 0; c < t->columns; c++)
+        room -= (m->phases[c] & EVIDENCE_STEADY) != 0;
     for (size_t c = 0; c < t->columns && groups[GROUP_ALL].n < MODEL_MAX_COLUMNS; c++) {
+        if (!(m->phases[c] & EVIDENCE_STEADY) && room-- <= 0)
+            continue;
         groups[GROUP_ALL].columns[groups[GROUP_ALL].n++] = (uint16_t)c;
         if (always[c])
             groups[GROUP_ALWAYS].columns[groups[GROUP_ALWAYS].n++] = (uint16_t)c;
