@@ -194,7 +194,7 @@ static int npm_verify(const struct patch_request *request, const struct target *
 
         if (r < 0)
             return r;
-        if (!version || strcmp(version, step->to) != 0)
+        if (!version || npm_compare(version, step->to) != 0)
             return err_set(err, EPROTO, "%s is not at %s after the patch", step->place, step->to);
     }
     return 0;

@@ -218,9 +218,9 @@ int pickup_health(const struct patch_request *request, const struct target *targ
     if (!request->health)
         return 0;
     for (;;) {
-        uint64_t now = io_monotonic_ns();
+        uint64_t now = io_monotonic_ns(), left_ms = now < end ? (end - now) / 1000000u : 0;
 
-        r = run_inside(target, request->health, now < end ? (end - now) / 1000000u + 1 : 1, err);
+        r = run_inside(target, request->health, left_ms > 1000 ? left_ms : 1000, err);
         if (r == 0 || io_monotonic_ns() > end)
             return r < 0 ? err_prefix(err, r, "health check") : 0;
         poll(NULL, 0, 50);

@@ -9,7 +9,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.ab
 sys.path.insert(0, os.path.join(TOP, "test", "lib"))
 BUILD = os.environ.get("OPATCH_BUILD", os.path.join(TOP, "build"))
 PROGRAM = os.path.join(BUILD, "shim", "opatch-patch")
-HOOK = os.path.join(BUILD, "runtime-hooks", "opatch-hook")
+HOOK = os.path.join(BUILD, "shim", "opatch-hook")
 
 
 class Tap:
