@@ -297,3 +297,24 @@ int bundle_rewrite(struct json *config, const struct notify_set *set, const char
     json_set(seccomp, "listenerPath", json_new_string(listener_path));
     return 0;
 }
+
+void bundle_add_prestart(struct json *config, const char *program, const char *environment) {
+    struct json *hooks = json_get(config, "hooks"), *list, *hook, *args, *env;
+
+    if (!hooks || hooks->type == JSON_NULL)
+        hooks = json_set(config, "hooks", json_new(JSON_OBJECT));
+    list = json_get(hooks, "prestart");
+    if (hooks->type == JSON_OBJECT && (!list || list->type == JSON_NULL))
+        list = json_set(hooks, "prestart", json_new(JSON_ARRAY));
+    if (!list || list->type != JSON_ARRAY)
+        return;
+    hook = json_append(list, json_new(JSON_OBJECT));
+    json_add(hook, "path", json_new_string(program));
+    args = json_add(hook, "args", json_new(JSON_ARRAY));
+    json_append(args, json_new_string("opatch-hook"));
+    json_append(args, json_new_string("prestart"));
+    env = json_add(hook, "env", json_new(JSON_ARRAY));
+    json_append(env, json_new_string("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+    if (environment)
+        json_append(env, json_new_string(environment));
+}

@@ -23,3 +23,7 @@ struct notify_set {
  * config is unchanged. */
 int bundle_rewrite(struct json *config, const struct notify_set *set, const char *listener_path,
                    struct err *err);
+
+/* Adds a prestart hook behind those that are there: program run as {name, "prestart"}, with the
+ * environment entry (may be NULL). Hooks of another form than specified are left alone. */
+void bundle_add_prestart(struct json *config, const char *program, const char *environment);

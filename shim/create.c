@@ -241,6 +241,17 @@ static int replace_config(const struct creation *c, struct err *err) {
     return r;
 }
 
+/* When a patch has been proven for this image, the hook brings it in before the entry point runs. */
+static void add_hook(struct creation *c) {
+    _cleanup_free_ char *patches = io_format("%s/patches/%s", c->config->data_dir, c->image.key);
+    _cleanup_free_ char *program = runtime_sibling("opatch-hook");
+    const char *variable = getenv("OPATCH_CONFIG");
+    _cleanup_free_ char *environment = variable ? io_format("OPATCH_CONFIG=%s", variable) : NULL;
+
+    if (c->config->mode != MODE_OBSERVE && access(patches, F_OK) == 0 && access(program, X_OK) == 0)
+        bundle_add_prestart(c->json, program, environment);
+}
+
 static void report(const struct creation *c, int code, const struct err *why) {
     _cleanup_close_ int fd = event_open(c->config->data_dir);
     _cleanup_free_ char *output = io_format("Container %s is not watched: %s",
@@ -255,6 +266,13 @@ static void report(const struct creation *c, int code, const struct err *why) {
 
     if (fd >= 0)
         event_write(fd, &event);
+}
+
+void create_refuse(const struct config *config, const struct invocation *invocation,
+                   const struct err *why) {
+    struct creation c = {.config = config, .invocation = invocation};
+
+    report(&c, -EINVAL, why);
 }
 
 void create_prepare(const struct config *config, const struct invocation *invocation) {
@@ -274,6 +292,8 @@ void create_prepare(const struct config *config, const struct invocation *invoca
     }
     if (r == 0)
         r = bundle_rewrite(c.json, &plan.set, c.listener, &err);
+    if (r == 0)
+        add_hook(&c);
     if (r == 0)
         r = start_keeper(&c, &err);
     if (r == 0)

@@ -25,6 +25,10 @@ enum keeper_fd {
     KEEPER_FDS         /* first free number */
 };
 
+/* The event of a container that is not watched because of a configuration that cannot be read. */
+void create_refuse(const struct config *config, const struct invocation *invocation,
+                   const struct err *why);
+
 /* Prepares one container; 0 also when it was found to be not ours to watch, with an event. Failures
  * that keep it from being watched are reported as an event, never to the engine. */
 void create_prepare(const struct config *config, const struct invocation *invocation);

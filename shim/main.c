@@ -80,8 +80,11 @@ int main(int argc, char *argv[]) {
 
     argv_parse(argc, argv, &invocation);
     run_own_verb(argc, argv, &invocation);
-    if (config_load(&config, &err) < 0)
+    if (config_load(&config, &err) < 0) {
         config.mode = MODE_OFF;
+        if (invocation.creates && is_host_root())
+            create_refuse(&config, &invocation, &err);
+    }
     if (runtime_find(config.runtime, &runtime, &err) < 0) {
         runtime_report(invocation.log, invocation.log_json, err.text);
         return 1;

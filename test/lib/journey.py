@@ -124,6 +124,16 @@ class Journey:
         self.seen["proof_after"] = proof
         self.say(f"attacked again: {'refused' if self.seen['refused'] else 'NOT refused'}, {proof}")
 
+    def next_container(self):
+        """A new container of the same image must be patched when its program starts."""
+        self.engine.delete(self.name)
+        self.engine.start(self.case, self.name)
+        healthy = engines.wait_healthy(self.engine, self.case, self.name)
+        verdict, proof = self.case.trigger(self.pid())
+        self.seen["next_refused"] = healthy and verdict == cases.REFUSED
+        self.say("the next container of the image, attacked: "
+                 f"{'refused' if self.seen['next_refused'] else 'NOT refused'}, {proof}")
+
     def record(self, directory):
         """Keeps what the monitor recorded, with the row of the attack."""
         self.under.command("record", self.id, directory)
@@ -157,6 +167,8 @@ class Journey:
                 self.seen["disk_kib"] = after[1] - before[1]
             if record_to:
                 self.record(record_to)
+            if self.seen.get("refused"):
+                self.next_container()
         finally:
             self.engine.delete(self.name)
         return self.seen
