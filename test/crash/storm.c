@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A container's program that makes notified calls from several threads and checks every answer.
- * usage: storm THREADS    until SIGTERM; a line of figures every 200 ms:
- *          calls FAILED slow max_us control_max_us
+ * usage: storm THREADS [PAUSE_MS]   until SIGTERM, with a pause after each round of calls; a line of
+ *        figures every 200 ms: calls failed slow max_us control_max_us first-failure
  *        storm once       a few calls; exit status 0 when all were right, 3 when one was slow
  * A call is slow when it took more than 100 ms. The control thread makes calls that are not notified:
  * its longest one is what the machine's scheduler alone takes. */
@@ -29,6 +29,7 @@
 static _Atomic unsigned long calls, failed, slow, max_ns, control_ns;
 static _Atomic int stop;
 static char first_failure[128];
+static useconds_t pause_us;
 
 static unsigned long now_ns(void) {
     struct timespec ts;
@@ -96,8 +97,11 @@ static void *work(void *argument) {
     char name[32];
 
     snprintf(name, sizeof(name), "thread%d", (int)(long)argument);
-    while (!atomic_load(&stop))
+    while (!atomic_load(&stop)) {
         make_calls(name);
+        if (pause_us)
+            usleep(pause_us);
+    }
     return NULL;
 }
 
@@ -114,7 +118,7 @@ static void *spawn(void *argument) {
             atomic_fetch_add(&slow, 1);
         else if (r == 0 && status != 0)
             note("a process of its own", 0, now_ns());
-        usleep(20000);
+        usleep(20000 + 10 * pause_us);
     }
     return argument;
 }
@@ -159,6 +163,7 @@ int main(int argc, char *argv[]) {
     }
     if (n < 1 || n > 60)
         return 2;
+    pause_us = argc > 2 ? (useconds_t)atoi(argv[2]) * 1000 : 0;
     signal(SIGTERM, end);
     for (int i = 0; i < n; i++)
         pthread_create(&threads[i], NULL, work, (void *)(long)i);
