@@ -23,6 +23,7 @@
 #include "shim/responder.h"
 
 #define RESPONDER_RETRY_MS 10
+#define SLICE_NS 100000 /* the shortest; a container's calls wait for us */
 
 /* Each with its reason. Programs that the keeper executes have root's own again and drop them. */
 static const char *const capabilities[] = {
@@ -114,15 +115,14 @@ static bool is_needed(struct shared *s) {
     return !atomic_load(&s->ever_live) && !atomic_load(&s->caller_gone);
 }
 
-static int next_timeout(const struct keeper *keeper) {
-    uint64_t now = io_monotonic_ns();
+static int next_timeout(struct shared *s) {
+    uint64_t now = io_monotonic_ns(), retry = atomic_load(&s->monitor_retry_ns);
 
-    if (shared_fd(keeper->shared, HELD_RESPONDER) < 0)
+    if (shared_fd(s, HELD_RESPONDER) < 0)
         return RESPONDER_RETRY_MS;
-    if (!keeper->monitor_retry_ns)
+    if (!retry)
         return -1;
-    return keeper->monitor_retry_ns <= now ? 0
-                                           : (int)((keeper->monitor_retry_ns - now) / 1000000) + 1;
+    return retry <= now ? 0 : (int)((retry - now) / 1000000) + 1;
 }
 
 /* Serves until the container is gone and nothing is waiting; true in a fresh responder. */
@@ -133,7 +133,7 @@ static bool keep(struct keeper *keeper) {
         struct epoll_event events[32];
         bool needed = is_needed(s);
         int n = epoll_wait(shared_fd(s, HELD_KEEPER_EPOLL), events, 32,
-                           needed ? next_timeout(keeper) : 0);
+                           needed ? next_timeout(s) : 0);
 
         if (n == 0 && !needed)
             return false;
@@ -142,7 +142,7 @@ static bool keep(struct keeper *keeper) {
                 return true;
         if (shared_fd(s, HELD_RESPONDER) < 0 && start_responder(keeper))
             return true;
-        if (keeper->monitor_retry_ns && keeper->monitor_retry_ns <= io_monotonic_ns())
+        if (next_timeout(s) == 0)
             keeper_start_monitor(keeper);
     }
 }
@@ -221,6 +221,7 @@ static int set_up(struct keeper *keeper) {
     atomic_store(&s->fds[HELD_BUNDLE], KEEPER_BUNDLE);
     atomic_store(&s->fds[HELD_CALLER], KEEPER_CALLER);
     state_hold(KEEPER_STATE);
+    shared_set_slice(SLICE_NS);
     r = keeper_poll(keeper, HELD_LISTEN, SOURCE_LISTEN);
     if (r == 0)
         r = keeper_poll(keeper, HELD_WAKE, SOURCE_WAKE);

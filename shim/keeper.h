@@ -16,9 +16,6 @@ struct keeper {
     const char *dir; /* the container's state directory */
     struct config config;
     struct state state;
-    uint64_t monitor_retry_ns; /* CLOCK_MONOTONIC; 0: nothing to do */
-    uint64_t monitor_start_ns;
-    unsigned monitor_failures;
 };
 
 /* keeper_listeners.c: the runtime's connections and the notify descriptors that come with them */

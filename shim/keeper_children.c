@@ -34,6 +34,7 @@ static int start_program(struct shared *shared, enum held place, char *const arg
     if (pid != 0)
         return pid < 0 ? pid : 0;
     setsid();
+    shared_set_slice(0);
     setpriority(PRIO_PROCESS, 0, niceness);
     for (unsigned i = 0; i < n_fds; i++)
         high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 64);
@@ -44,13 +45,13 @@ static int start_program(struct shared *shared, enum held place, char *const arg
     _exit(127);
 }
 
-static void retry_monitor(struct keeper *keeper) {
+static void retry_monitor(struct shared *s) {
+    unsigned failures = atomic_fetch_add(&s->monitor_failures, 1);
     uint64_t wait_ms = RETRY_FIRST_MS;
 
-    for (unsigned i = 0; i < keeper->monitor_failures && wait_ms < RETRY_LAST_MS; i++)
+    for (unsigned i = 0; i < failures && wait_ms < RETRY_LAST_MS; i++)
         wait_ms *= 2;
-    keeper->monitor_failures++;
-    keeper->monitor_retry_ns = io_monotonic_ns() + wait_ms * 1000000;
+    atomic_store(&s->monitor_retry_ns, io_monotonic_ns() + wait_ms * 1000000);
 }
 
 void keeper_start_monitor(struct keeper *keeper) {
@@ -58,10 +59,10 @@ void keeper_start_monitor(struct keeper *keeper) {
     char *argv[] = {(char *)(uintptr_t) "opatch-monitor", (char *)(uintptr_t)keeper->dir, NULL};
     int pair[2], fds[MONITOR_FDS - MONITOR_SOCKET], r;
 
-    keeper->monitor_retry_ns = 0;
+    atomic_store(&s->monitor_retry_ns, 0);
     shared_drop(s, HELD_MONITOR_SOCKET);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-        retry_monitor(keeper);
+        retry_monitor(s);
         return;
     }
     atomic_store(&s->fds[HELD_MONITOR_SOCKET], pair[0]);
@@ -70,10 +71,10 @@ void keeper_start_monitor(struct keeper *keeper) {
     r = start_program(s, HELD_MONITOR, argv, fds, ARRAY_SIZE(fds), 0);
     close(pair[1]);
     if (r < 0) {
-        retry_monitor(keeper);
+        retry_monitor(s);
         return;
     }
-    keeper->monitor_start_ns = io_monotonic_ns();
+    atomic_store(&s->monitor_start_ns, io_monotonic_ns());
     keeper_poll(keeper, HELD_MONITOR_SOCKET, SOURCE_MONITOR_SOCKET);
     keeper_poll(keeper, HELD_MONITOR, SOURCE_MONITOR);
     if (atomic_load(&s->announced))
@@ -86,9 +87,9 @@ void keeper_monitor_ended(struct keeper *keeper) {
     if (!shared_ended(s, HELD_MONITOR))
         return;
     shared_reap(s, HELD_MONITOR);
-    if (io_monotonic_ns() - keeper->monitor_start_ns > MONITOR_PROVEN_NS)
-        keeper->monitor_failures = 0;
-    retry_monitor(keeper);
+    if (io_monotonic_ns() - atomic_load(&s->monitor_start_ns) > MONITOR_PROVEN_NS)
+        atomic_store(&s->monitor_failures, 0);
+    retry_monitor(s);
     shared_drop(s, HELD_MONITOR_SOCKET);
     shared_drop(s, HELD_MONITOR);
     if (atomic_load(&s->frozen))
@@ -161,9 +162,8 @@ void keeper_adopt_children(struct keeper *keeper) {
     keeper_poll(keeper, HELD_MONITOR_SOCKET, SOURCE_MONITOR_SOCKET);
     keeper_poll(keeper, HELD_MONITOR, SOURCE_MONITOR);
     keeper_poll(keeper, HELD_CHILD, SOURCE_CHILD);
-    keeper->monitor_start_ns = io_monotonic_ns();
-    if (shared_fd(s, HELD_MONITOR) < 0)
-        retry_monitor(keeper);
+    if (shared_fd(s, HELD_MONITOR) < 0 && atomic_load(&s->monitor_retry_ns) == 0)
+        retry_monitor(s);
 }
 
 static void end_monitor(struct keeper *keeper) {

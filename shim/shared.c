@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -65,6 +66,19 @@ pid_t shared_clone(struct shared *shared, unsigned long flags, enum held place) 
         atomic_store(&shared->fds[place], -1);
     }
     return pid;
+}
+
+void shared_set_slice(uint64_t ns) {
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = {.size = sizeof(attributes), .policy = SCHED_OTHER, .runtime = ns};
+
+    attributes.nice = getpriority(PRIO_PROCESS, 0);
+    (void)!syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 int shared_reap(struct shared *shared, enum held place) {

@@ -60,6 +60,8 @@ struct shared {
     _Atomic int restored;    /* config.json is the original again */
     _Atomic int told_stop;   /* the event of the container's end is written */
     _Atomic int finished;    /* nothing is left to do for anybody */
+    _Atomic uint64_t monitor_start_ns, monitor_retry_ns; /* CLOCK_MONOTONIC; retry 0: nothing to do */
+    _Atomic unsigned monitor_failures;
 
     /* the notification in flight */
     _Atomic int serving; /* its slot */
@@ -84,6 +86,10 @@ void shared_drop(struct shared *shared, enum held place);
 /* fork whose pidfd is in its place before either process goes on; flags may add CLONE_FILES. Negative
  * errno, and -1 in the place, when there is no new process. */
 pid_t shared_clone(struct shared *shared, unsigned long flags, enum held place);
+
+/* Asks the scheduler for slices of this length (kernel 6.12; 0: its default): the shorter, the sooner a
+ * process runs once it is woken, for the same share of the processor. */
+void shared_set_slice(uint64_t ns);
 
 /* Exit status of the ended process whose pidfd is there; 255 when another process was its parent. */
 int shared_reap(struct shared *shared, enum held place);
