@@ -3,13 +3,18 @@
 
 #include <math.h>
 
+/* Up at once, so that a busy container is not slowed for long; down slowly. */
+static double follow(double rate, double seen) {
+    return seen > rate ? seen : rate + (seen - rate) / 10;
+}
+
 void duty_note(struct duty_cost *cost, uint64_t inside, uint64_t outside, uint64_t span_ns) {
     double seconds = (double)span_ns / 1e9;
 
     if (span_ns == 0)
         return;
-    cost->inside_rate += ((double)inside / seconds - cost->inside_rate) / 3;
-    cost->outside_rate += ((double)outside / seconds - cost->outside_rate) / 3;
+    cost->inside_rate = follow(cost->inside_rate, (double)inside / seconds);
+    cost->outside_rate = follow(cost->outside_rate, (double)outside / seconds);
 }
 
 unsigned duty_period(const struct duty_cost *cost, uint32_t budget_ppm) {

@@ -158,15 +158,15 @@ static void serve_tick(struct host *host) {
         return;
     window = (io_monotonic_ns() + LEAD_NS * 2) / WINDOW_NS;
     accounting_sample(&host->accounting);
+    if (host->kernel.link_fd >= 0) {
+        end_span(host);
+        begin_span(host);
+    }
     if (is_wanted(host, window)) {
         arm(host->off_fd, 0, 0);
         attach(host);
     } else if (host->kernel.link_fd >= 0) {
         arm(host->off_fd, window * WINDOW_NS + TRAIL_NS, 0);
-    }
-    if (host->kernel.link_fd >= 0 && window % DUTY_FIRST == 0) {
-        end_span(host);
-        begin_span(host);
     }
 }
 
