@@ -12,7 +12,7 @@
 #include "shim/base/io.h"
 #include "shim/base/netlink.h"
 
-#define LOOKUPS 20
+#define LOOKUPS 5
 
 static void add(struct family *family, enum counters_account account, uint64_t n) {
     atomic_fetch_add_explicit(&family->page->account[account], n, memory_order_relaxed);
