@@ -176,6 +176,9 @@ events_logger = "file"
         try:
             self._delete_all()
         finally:
+            storage = os.path.join(self.directory, "data", "overlay")  # podman mounts it on itself
+            if os.path.ismount(storage):
+                image.run("umount", storage)
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
