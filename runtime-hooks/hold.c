@@ -18,7 +18,7 @@ static const struct {
     const char *controller; /* as /proc/PID/cgroup names it between colons */
     const char *directory, *file, *frozen, *thaw;
 } freezers[] = {
-    {":freezer:", "/sys/fs/cgroup/freezer", "freezer.state", "FROZEN", "THAWED"},
+    {":freezer:", "/sys/fs/cgroup/freezer", "freezer.state", "FR", "THAWED"}, /* FREEZING too */
     {"0::", "/sys/fs/cgroup/unified", "cgroup.freeze", "1", "0"},
     {"0::", "/sys/fs/cgroup", "cgroup.freeze", "1", "0"},
 };

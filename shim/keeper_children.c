@@ -185,7 +185,7 @@ static bool is_permitted(const struct keeper *keeper, uint32_t type) {
         return true;
     case MESSAGE_PATCH:
         return patches || holds;
-    case MESSAGE_FREEZE:
+    case MESSAGE_HOLD:
         return holds;
     default:
         return false;
@@ -195,6 +195,12 @@ static bool is_permitted(const struct keeper *keeper, uint32_t type) {
 static bool is_signature_id(const char *id) {
     return *id && *id != '-' &&
            strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == strlen(id);
+}
+
+static void hold(struct keeper *keeper, uint32_t what) {
+    if (what == HOLD_KILL && state_alive(&keeper->state))
+        kill(keeper->state.init_pid, SIGKILL);
+    keeper_freeze(keeper, what == HOLD_FREEZE);
 }
 
 static void obey(struct keeper *keeper, const struct message *message) {
@@ -209,8 +215,8 @@ static void obey(struct keeper *keeper, const struct message *message) {
         if (is_signature_id(message->text))
             start_child(keeper, CHILD_PATCH, message->text);
         break;
-    case MESSAGE_FREEZE:
-        keeper_freeze(keeper, message->value != 0);
+    case MESSAGE_HOLD:
+        hold(keeper, message->value);
         break;
     default:
         break;

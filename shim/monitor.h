@@ -29,6 +29,7 @@ enum monitor_fd {
 #define MONITOR_STARTUP_ROWS 100 /* windows that count as the container's start */
 #define MONITOR_RECENT_ROWS 600  /* windows that are kept for matching and explanation */
 #define MONITOR_RECENT_EVIDENCE 2048
+#define MONITOR_HOLD_ROWS 2      /* mode hold: windows from an alarm to the freeze, unless named */
 #define MONITOR_QUIET_ROWS 30    /* windows without alarm that end one */
 #define MONITOR_UNSURE_ROWS 20   /* windows that an unsure name waits for a surer one */
 #define MONITOR_NAMING_ROWS 50   /* windows after an alarm in which it may still get its name */
@@ -44,6 +45,9 @@ struct alarm {
     uint64_t first_row, last_row; /* absolute window numbers: first abnormal, last alarming */
     uint64_t started_ns;          /* CLOCK_REALTIME of the alarm */
     char cve[SIGNATURE_ID_MAX];   /* "unknown" until named */
+    uint64_t raised_row; /* window of the alarm */
+    uint64_t held_row; /* mode hold: last window before the container was frozen; 0: it is not */
+    bool expired;      /* it was frozen and let go */
 };
 
 struct monitor {
@@ -124,6 +128,8 @@ void monitor_set_phase(struct monitor *monitor, enum phase phase);
 /* monitor_alarm.c */
 /* Names the alarm if it can; writes its event; asks for the patch when the mode says so. */
 void monitor_raise(struct monitor *monitor, const struct verdict *verdict);
+/* What is due while the container is frozen: true while it stays so. */
+bool monitor_hold(struct monitor *monitor);
 void monitor_try_naming(struct monitor *monitor);
 void monitor_quiet(struct monitor *monitor);
 

@@ -14,14 +14,27 @@
 
 #define MAX_FEATURES (FEATURES_MAX + 16) /* the table's, and the detector's of evidence */
 
-/* Where the alarm's windows start in recent, and how many there are. */
+static bool mode_is(const struct monitor *m, enum mode mode) {
+    return strcmp(m->state.mode, mode_name(mode)) == 0;
+}
+
+/* Where the alarm's windows start in recent, and how many there are: those of a frozen container
+ * say nothing. */
 static size_t alarm_rows(const struct monitor *m, size_t *ret_first) {
     size_t first = m->alarm.first_row > m->first_recent
                        ? (size_t)(m->alarm.first_row - m->first_recent)
                        : 0;
+    size_t end = m->alarm.held_row ? (size_t)(m->alarm.held_row + 1 - m->first_recent)
+                                   : m->recent.rows;
 
     *ret_first = first;
-    return m->recent.rows - first;
+    return end - first;
+}
+
+static void send_hold(enum hold what) {
+    struct message message = {.type = MESSAGE_HOLD, .value = what};
+
+    message_send(MONITOR_SOCKET, &message, NULL, 0);
 }
 
 static struct json *features_of(const struct verdict *verdict) {
@@ -67,7 +80,7 @@ void monitor_raise(struct monitor *m, const struct verdict *verdict) {
     alarm->first_row = m->abnormal_row == UINT64_MAX ? m->next_row - 1 : m->abnormal_row;
     if (m->next_row - alarm->first_row > MONITOR_QUIET_ROWS)
         alarm->first_row = m->next_row - 1;
-    alarm->last_row = m->next_row - 1;
+    alarm->last_row = alarm->raised_row = m->next_row - 1;
     snprintf(alarm->id, sizeof(alarm->id), "%llx",
              (unsigned long long)(alarm->started_ns / 1000000));
     snprintf(alarm->cve, sizeof(alarm->cve), "%s", MATCH_UNKNOWN);
@@ -80,7 +93,7 @@ void monitor_raise(struct monitor *m, const struct verdict *verdict) {
     json_add(fields, "opatch.window", json_new_u64(alarm->first_row));
     json_add(fields, "opatch.features", features_of(verdict));
     json_add(fields, "opatch.evidence", evidence_of(m, first));
-    if (strcmp(m->state.mode, mode_name(MODE_OBSERVE)) == 0)
+    if (mode_is(m, MODE_OBSERVE))
         event.priority = PRIORITY_NOTICE;
     event_write(m->events_fd, &event);
     package_facts_free(&m->facts);
@@ -88,6 +101,43 @@ void monitor_raise(struct monitor *m, const struct verdict *verdict) {
     if (m->facts_gathered)
         facts_gather(m->root_fd, &m->facts);
     monitor_set_phase(m, PHASE_ALARMED);
+}
+
+/* Mode hold: frozen as soon as the alarm has its name, at the latest a moment after it began, for
+ * what is frozen shows no more of what it is. */
+static void start_hold(struct monitor *m) {
+    bool named = strcmp(m->alarm.cve, MATCH_UNKNOWN) != 0;
+
+    if (!mode_is(m, MODE_HOLD) || m->alarm.expired ||
+        (!named && m->next_row - m->alarm.raised_row <= MONITOR_HOLD_ROWS))
+        return;
+    m->alarm.held_row = m->next_row - 1;
+    send_hold(HOLD_FREEZE);
+}
+
+bool monitor_hold(struct monitor *m) {
+    bool closed = strcmp(m->config.hold_expired, "closed") == 0;
+    _cleanup_free_ char *output = NULL;
+    struct event event = {.rule = "hold expired", .priority = PRIORITY_ERROR,
+                          .container_id = m->state.id, .profile = m->state.profile};
+
+    if (m->alarm.id[0] && !m->alarm.held_row)
+        start_hold(m);
+    if (!m->alarm.held_row)
+        return false;
+    monitor_try_naming(m);
+    if (m->patching || m->next_row - m->alarm.held_row < m->config.hold_seconds * 1000 / WINDOW_MS)
+        return true;
+    output = io_format("No patch came in %llu s: container %s %s",
+                       (unsigned long long)m->config.hold_seconds, m->state.id,
+                       closed ? "is killed" : "goes on");
+    event.output = output;
+    event_write(m->events_fd, &event);
+    send_hold(closed ? HOLD_KILL : HOLD_RELEASE);
+    m->alarm.held_row = 0;
+    m->alarm.expired = true;
+    detector_reset(m->detector);
+    return false;
 }
 
 static void add_number(struct json *fields, const char *name, double value) {
@@ -127,8 +177,7 @@ static bool was_tried(const struct monitor *m, const char *cve) {
 
 static void ask_for_patch(struct monitor *m, const struct match_result *result) {
     struct message message = {.type = MESSAGE_PATCH};
-    bool may = strcmp(m->state.mode, mode_name(MODE_PATCH)) == 0 ||
-               strcmp(m->state.mode, mode_name(MODE_HOLD)) == 0;
+    bool may = mode_is(m, MODE_PATCH) || mode_is(m, MODE_HOLD);
 
     if (!may || result->confidence < SURE || !result->signature->patch || was_tried(m, result->id))
         return;
@@ -170,6 +219,8 @@ void monitor_try_naming(struct monitor *m) {
     snprintf(m->alarm.cve, sizeof(m->alarm.cve), "%s", result.id);
     report_name(m, &result);
     monitor_set_phase(m, PHASE_ALARMED);
+    if (!m->alarm.held_row)
+        start_hold(m);
     ask_for_patch(m, &result);
 }
 

@@ -152,6 +152,8 @@ void monitor_judge(struct monitor *m) {
     size_t first = w->evidences;
 
     recording_add(&m->always, m);
+    if (monitor_hold(m))
+        return;
     while (first > 0 && w->evidence[first - 1].row == w->rows - 1)
         first--;
     if (m->detector && m->phase != PHASE_LEARNING)
@@ -181,6 +183,8 @@ void monitor_judge(struct monitor *m) {
 
 void monitor_patched(struct monitor *m, int status) {
     m->patching = false;
+    if (m->alarm.held_row && status != 0)
+        return; /* the deadline decides */
     /* The restarted service starts up again, and what it does then is no attack. */
     m->muted_until = m->next_row + MONITOR_STARTUP_ROWS;
     if (m->detector)

@@ -12,7 +12,7 @@ enum message_type {
     MESSAGE_PHASE, /* value: enum phase; text: CVE or ""; alarm: id of the alarm or "" */
     MESSAGE_TRAIN, /* the recorded windows suffice: train a model */
     MESSAGE_PATCH, /* text: id of the signature; only in mode patch and hold */
-    MESSAGE_FREEZE, /* value 1: freeze, 0: thaw; only in mode hold */
+    MESSAGE_HOLD,  /* value: enum hold; only in mode hold */
     /* keeper to monitor */
     MESSAGE_STARTED, /* the program runs: descriptors of the root directory, CPU and memory usage and
                       * watches (watches.h), whose mask is in text, in hexadecimal */
@@ -20,6 +20,8 @@ enum message_type {
     MESSAGE_PATCHED, /* value: exit status of the patcher */
     MESSAGE_TYPES
 };
+
+enum hold { HOLD_RELEASE, HOLD_FREEZE, HOLD_KILL };
 
 struct message {
     uint32_t type;

@@ -72,6 +72,9 @@ class Journey:
         self.seen["load_failed"] = report.failed
         self.say(f"{self.normal} s of other normal load ({report.done} requests): "
                  f"{len(false)} false alarms")
+        for event in false:
+            fields = event["output_fields"]
+            self.say(f"false alarm: {fields['opatch.features']} {fields['opatch.evidence']}"[:600])
 
     def attack(self):
         """The attack under load; whether an alarm named it, and when."""
