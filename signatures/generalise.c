@@ -118,8 +118,10 @@ char *make_generalise(enum evidence_kind kind, const char *text) {
 }
 
 char *generalise_comm(const char *comm) {
-    char *pattern = io_strdup(comm), *to = pattern;
+    char *pattern = io_strdup(*comm ? comm : "*"), *to = pattern; /* "": it had ended meanwhile */
 
+    if (!*comm)
+        return pattern;
     for (const char *from = comm; *from;) {
         size_t digits = strspn(from, "0123456789");
 
