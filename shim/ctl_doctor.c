@@ -13,36 +13,44 @@
 #include "shim/ctl.h"
 #include "shim/runtime.h"
 
-static int line(bool good, const char *what, const char *detail) {
-    printf("%-4s %-34s %s\n", good ? "ok" : "BAD", what, detail);
-    return !good;
+enum verdict { GOOD, NOTE, BAD };
+
+/* Prints one finding; 1 for what keeps opatch from working. */
+static int line(enum verdict verdict, const char *what, const char *detail) {
+    static const char *const words[] = {"ok", "note", "BAD"};
+
+    printf("%-4s %-34s %s\n", words[verdict], what, detail);
+    return verdict == BAD;
 }
 
 int ctl_doctor(const struct config *config, int argc, char *argv[]) {
-    static const char *const programs[] = {"opatch-keeper", "opatch-monitor", "opatch-train",
-                                           "opatch-patch"};
+    static const char *const programs[] = {"opatch-keeper",   "opatch-monitor", "opatch-train",
+                                           "opatch-counters", "opatch-patch",   "opatch-hook"};
+    const struct passwd *account = getpwnam(config->user);
     struct seccomp_notif_sizes sizes;
     _cleanup_free_ char *runtime = NULL;
     struct err err = {0};
     struct stat st;
-    int bad = 0;
+    int bad = 0, found;
 
     (void)argv;
     if (argc != 1)
         return ctl_usage("doctor");
-    bad += line(runtime_find(config->runtime, &runtime, &err) == 0, "low-level runtime",
-                runtime ? runtime : err.text);
-    bad += line(geteuid() == 0, "privilege", geteuid() == 0 ? "root" : "containers of this user are not watched");
-    bad += line(syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) == 0,
-                "seccomp user notification", "kernel 5.5 or newer");
+    found = runtime_find(config->runtime, &runtime, &err);
+    bad += line(found == 0 ? GOOD : BAD, "low-level runtime", found == 0 ? runtime : err.text);
+    bad += line(geteuid() == 0 ? GOOD : BAD, "privilege",
+                geteuid() == 0 ? "root" : "containers of this user are not watched");
+    found = (int)syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes);
+    bad += line(found == 0 ? GOOD : BAD, "seccomp user notification", "kernel 5.5 or newer");
     for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
         _cleanup_free_ char *path = runtime_sibling(programs[i]);
 
-        bad += line(access(path, X_OK) == 0, programs[i], path);
+        bad += line(access(path, X_OK) == 0 ? GOOD : BAD, programs[i], path);
     }
-    line(getpwnam(config->user) != NULL, "account of monitor and trainer",
-         getpwnam(config->user) ? config->user : "missing, nobody is used");
+    line(account ? GOOD : NOTE, "account of monitor and trainer",
+         account ? config->user : "missing, nobody is used");
     for (size_t i = 0; config->signature_dirs[i]; i++)
-        line(stat(config->signature_dirs[i], &st) == 0, "signatures", config->signature_dirs[i]);
+        line(stat(config->signature_dirs[i], &st) == 0 ? GOOD : NOTE, "signatures",
+             config->signature_dirs[i]);
     return bad != 0;
 }
