@@ -298,6 +298,22 @@ int bundle_rewrite(struct json *config, const struct notify_set *set, const char
     return 0;
 }
 
+bool bundle_sees_start(const struct json *config) {
+    const struct json *seccomp = json_get(json_get(config, "linux"), "seccomp");
+    const struct json *syscalls = json_get_array(seccomp, "syscalls");
+
+    for (const struct json *entry = syscalls ? syscalls->first : NULL; entry; entry = entry->next) {
+        const struct json *name = json_get(entry, "names")->first;
+
+        if (strcmp(json_get_string(entry, "action"), NOTIFY) != 0)
+            continue;
+        for (; name; name = name->next)
+            if (strcmp(name->text, "execve") == 0)
+                return true;
+    }
+    return false;
+}
+
 void bundle_add_prestart(struct json *config, const char *program, const char *environment) {
     struct json *hooks = json_get(config, "hooks"), *list, *hook, *args, *env;
 

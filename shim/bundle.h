@@ -24,6 +24,10 @@ struct notify_set {
 int bundle_rewrite(struct json *config, const struct notify_set *set, const char *listener_path,
                    struct err *err);
 
+/* Whether a rewritten profile reports the start of a program, from which everything is counted; one
+ * that does not allow execve has nothing to report. */
+bool bundle_sees_start(const struct json *config);
+
 /* Adds a prestart hook behind those that are there: program run as {name, "prestart"}, with the
  * environment entry (may be NULL). Hooks of another form than specified are left alone. */
 void bundle_add_prestart(struct json *config, const char *program, const char *environment);

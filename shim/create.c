@@ -292,6 +292,8 @@ void create_prepare(const struct config *config, const struct invocation *invoca
     }
     if (r == 0)
         r = bundle_rewrite(c.json, &plan.set, c.listener, &err);
+    if (r == 0 && !bundle_sees_start(c.json))
+        r = err_set(&err, ENOTSUP, "its seccomp profile leaves the start of a program unseen");
     if (r == 0)
         add_hook(&c);
     if (r == 0)
