@@ -44,7 +44,7 @@ def engine_scenes():
         "killed by a signal": shell("", "kill -9 $$"),
         "-t": once("-t", "sh", "-c", "tty; stty size", terminal=True),
         "-i": once("-i", "cat", stdin=b"to the container\n"),
-        "--init": shell("--init", "ps -o pid,comm | head -3"),
+        "--init": shell("--init", "ps -o comm | head -3"),
         "--user": shell("--user 1000:1000", "id; touch /root/x; touch /tmp/x"),
         "--read-only": shell("--read-only", "touch /x"),
         "--cap-drop ALL": shell("--cap-drop ALL", "grep Cap /proc/self/status; chown 1 /tmp"),
