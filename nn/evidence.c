@@ -14,12 +14,19 @@ static const char *const sensitive[] = {
     "/home/", "/dev/",         "/run/secrets/", "/var/run/secrets/",
     "/boot/", "/var/lib/dpkg/"};
 
+/* Files (or, ending in "/", what is below a directory) that hold accounts, keys and tokens. */
+static const char *const secrets[] = {
+    "/etc/passwd",  "/etc/shadow",       "/etc/gshadow",     "/etc/group",    "/etc/sudoers",
+    "/root/.ssh/",  "/etc/ssh/",         "/etc/ssl/private/", "/run/secrets/", "/var/run/secrets/",
+    "/root/.bash_history", "/etc/crontab", "/proc/self/environ", "/proc/1/environ"};
+
 const char *evidence_feature_name(enum evidence_feature feature) {
     static const char *const names[EVIDENCE_FEATURES] = {
         [EVIDENCE_EXEC_UNSEEN] = "exec.unseen",
         [EVIDENCE_EXEC_CALLER] = "exec.caller",
         [EVIDENCE_OPEN_UNSEEN] = "open.unseen",
         [EVIDENCE_OPEN_SENSITIVE] = "open.sensitive",
+        [EVIDENCE_OPEN_SECRET] = "open.secret",
         [EVIDENCE_WRITE_UNSEEN] = "write.unseen",
         [EVIDENCE_WRITE_SENSITIVE] = "write.sensitive",
         [EVIDENCE_CONNECT_UNSEEN] = "connect.unseen",
@@ -80,6 +87,17 @@ static bool is_sensitive(const char *path) {
     return false;
 }
 
+static bool is_secret(const char *path) {
+    for (size_t i = 0; i < ARRAY_SIZE(secrets); i++) {
+        size_t size = strlen(secrets[i]);
+
+        if (secrets[i][size - 1] == '/' ? strncmp(path, secrets[i], size) == 0
+                                        : strcmp(path, secrets[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* The directory, and the whole path where it is sensitive. */
 static size_t path_keys(const char *path, enum evidence_feature directory,
                         enum evidence_feature whole, struct evidence_key ret_keys[2]) {
@@ -123,7 +141,9 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
         return connect_keys(evidence->what, ret_keys);
     case EVIDENCE_OPEN:
         evidence_normalise(evidence->what, path, sizeof(path));
-        return path_keys(path, EVIDENCE_OPEN_UNSEEN, EVIDENCE_OPEN_SENSITIVE, ret_keys);
+        return path_keys(path, EVIDENCE_OPEN_UNSEEN,
+                         is_secret(evidence->what) ? EVIDENCE_OPEN_SECRET : EVIDENCE_OPEN_SENSITIVE,
+                         ret_keys);
     case EVIDENCE_WRITE:
         evidence_normalise(evidence->what, path, sizeof(path));
         return path_keys(path, EVIDENCE_WRITE_UNSEEN, EVIDENCE_WRITE_SENSITIVE, ret_keys);

@@ -17,6 +17,8 @@ enum evidence_feature {
     EVIDENCE_EXEC_CALLER,     /* path executed by a program that had not executed it */
     EVIDENCE_OPEN_UNSEEN,     /* directory of a path opened for reading */
     EVIDENCE_OPEN_SENSITIVE,  /* whole path below /etc, /proc, /root, /home, secrets … */
+    EVIDENCE_OPEN_SECRET,     /* accounts, keys and tokens: apart, because a program that often opens
+                               * something new below /etc or /proc hardly ever opens these */
     EVIDENCE_WRITE_UNSEEN,    /* directory written in */
     EVIDENCE_WRITE_SENSITIVE, /* as OPEN_SENSITIVE, written */
     EVIDENCE_CONNECT_UNSEEN,  /* family and port */

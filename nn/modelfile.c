@@ -15,7 +15,7 @@
 #endif
 
 static const char magic[8] = "OPATCHNN";
-#define VERSION 2
+#define VERSION 3
 #define HEADER (sizeof(magic) + 4 + 4 + 8)
 #define MAX_HIDDEN 256
 
