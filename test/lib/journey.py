@@ -96,19 +96,19 @@ class Journey:
             time.sleep(5)
             began = time.time()
             verdict, proof = self.case.trigger(self.pid())
-            effect = time.time()
+            ended = time.time()
             alarm = self.under.wait_event(("alarm",), SETTLE, began, self.id)
             named = self.under.wait_event(("identified",), SETTLE if alarm else 0, began, self.id)
         finally:
             self.case.stop_load(load)
         # A patch that is quicker than the attack cuts it short.
         self.seen.update(succeeded=verdict == cases.WORKED, detected=alarm is not None,
-                         began=began, effect=effect)
+                         began=began, ended=ended)
         self.say(f"attacked: {proof}" if self.seen["succeeded"] else f"attacked, cut short: {proof}")
         if alarm:
             at = opatch.moment(alarm)
             self.seen["alarm_ms"] = round((at - began) * 1000)
-            self.seen["lead_s"] = round(effect - at, 3)
+            self.seen["lead_s"] = round(ended - at, 3)
             self.seen["alarm"] = alarm["output_fields"]["opatch.alarm"]
             self.say(f"alarm {self.seen['alarm_ms']} ms after the attack began: {alarm['output']}")
         else:
@@ -156,7 +156,7 @@ class Journey:
         self.under.command("record", self.id, directory)
         with open(os.path.join(directory, "windows.csv"), encoding="utf-8") as file:
             start = float(file.readline().split("from ")[1].split()[0])
-        first, last = (int((self.seen[key] - start) * 10) for key in ("began", "effect"))
+        first, last = (int((self.seen[key] - start) * 10) for key in ("began", "ended"))
         with open(os.path.join(directory, "labels.csv"), "w", encoding="utf-8") as file:
             file.write(f"trigger_row,success_row\n{first},{last}\n")
         return first, last
