@@ -44,8 +44,6 @@ struct counters_reply {
 enum counters_account {
     ACCOUNT_SWITCHES, /* context switches */
     ACCOUNT_FAULTS,   /* page faults, minor and major */
-    ACCOUNT_READS,    /* calls of the read family that moved bytes */
-    ACCOUNT_WRITES,
     ACCOUNT_EXITS,    /* processes that ended */
     ACCOUNT_CRASHES,  /* of these, by a signal that is no polite request */
     ACCOUNTS

@@ -70,7 +70,7 @@ uint64_t accounting_cgroup(int pid) {
 static int sample(const struct accounting *a, struct followed *process, uint64_t ret_grown[]) {
     struct task_account now = {0};
     int r = netlink_taskstats(a->stats_fd, a->stats_family, process->pid, &now);
-    const uint64_t totals[ACCOUNT_EXITS] = {now.switches, now.faults, now.reads, now.writes};
+    const uint64_t totals[ACCOUNT_EXITS] = {now.switches, now.faults};
 
     for (unsigned i = 0; r == 0 && i < ACCOUNT_EXITS; i++) {
         ret_grown[i] = totals[i] - process->seen[i];

@@ -173,8 +173,6 @@ static int parse_stats(const struct nlmsghdr *header, void *data) {
             memcpy(&stats, mnl_attr_get_payload(inner), size < sizeof(stats) ? size : sizeof(stats));
             account->switches = stats.nvcsw + stats.nivcsw;
             account->faults = stats.ac_minflt + stats.ac_majflt;
-            account->reads = stats.read_syscalls;
-            account->writes = stats.write_syscalls;
         }
     }
     return MNL_CB_OK;

@@ -23,7 +23,7 @@ int netlink_read_processes(int fd, void (*visit)(void *data, const struct proces
 
 /* Totals of one task since it began. */
 struct task_account {
-    uint64_t switches, faults, reads, writes;
+    uint64_t switches, faults; /* the kernel rounds its counts of calls to 1024: no use here */
 };
 
 /* Finds the taskstats family: *ret_family goes into the queries. */
