@@ -10,7 +10,7 @@
 #include "shim/monitor.h"
 #include "shim/proto.h"
 
-#define SURE 0.8 /* confidence for naming at once, and for patching without being asked */
+#define SURE 0.7 /* confidence for naming at once, and for patching without being asked */
 
 #define MAX_FEATURES (FEATURES_MAX + 16) /* the table's, and the detector's of evidence */
 
