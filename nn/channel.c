@@ -190,7 +190,7 @@ double channel_busy(const float *row, uint32_t n) {
 }
 
 double channel_lasting(double sum, double value) {
-    return fmax(sum + value, 0);
+    return fmax(sum + fmin(value, LASTING_MOST), 0);
 }
 
 /* The sums that held-out windows reach. */

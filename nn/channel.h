@@ -12,15 +12,15 @@
 #include "nn/tail.h"
 
 struct channel {
-    uint32_t n;         /* counts of a row */
-    float *mean;        /* n */
-    float *spread;      /* n, standard deviation; scales the network's input */
-    struct net net;     /* no weights: the mean stands for the network's answer */
-    float *centre;      /* n, mean of the residual */
-    float *factor;      /* lower Cholesky factor of the residual's covariance, packed by rows:
-                         * n (n + 1) / 2, a positive diagonal */
-    struct level level; /* of held-out distances */
-    struct tail tail;   /* of held-out distances over their usual ones */
+    uint32_t n;          /* counts of a row */
+    float *mean;         /* n */
+    float *spread;       /* n, standard deviation; scales the network's input */
+    struct net net;      /* no weights: the mean stands for the network's answer */
+    float *centre;       /* n, mean of the residual */
+    float *factor;       /* lower Cholesky factor of the residual's covariance, packed by rows:
+                          * n (n + 1) / 2, a positive diagonal */
+    struct level level;  /* of held-out distances */
+    struct tail tail;    /* of held-out distances over their usual ones */
     struct tail lasting; /* of channel_lasting() over held-out windows */
 };
 
@@ -46,8 +46,11 @@ double channel_busy(const float *row, uint32_t n);
 /* Value (see nn/tail.h) of one row. */
 double channel_value(const struct channel *channel, const float *row, float *scratch);
 
-/* Small deviations that last add up (cumulative sum, Page 1954): the sum so far and the value of the
- * next window give the next sum, never below 0. */
+/* Small deviations that last add up (cumulative sum, Page 1954): the sum so far and the value of
+ * the next window, of which at most LASTING_MOST counts, give the next sum, never below 0. It
+ * measures for how long, not how much: one great burst (a background save) must not set its
+ * threshold. */
+#define LASTING_MOST 1.0
 double channel_lasting(double sum, double value);
 
 void channel_free(struct channel *channel);

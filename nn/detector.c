@@ -10,6 +10,7 @@
 #include "shim/base/io.h"
 
 #define SILENCE_NEWS 10 /* windows for which a silence alarms: later it is only a quiet service */
+#define ODD_WINDOWS 2   /* in a row, for counts without any new evidence to alarm */
 #define ATTENTION 10.0  /* abnormal: within this factor of the stated rate */
 
 /* What can raise suspicion. */
@@ -26,6 +27,7 @@ struct detector {
     size_t silence;                  /* silent windows up to this one */
     double lasting;                  /* channel_lasting() up to this window */
     size_t told;                     /* windows in which this silence has alarmed */
+    size_t odd;                      /* windows in a row whose counts were beyond the limit */
 
     /* of the window that is judged */
     const float *counts;
@@ -76,7 +78,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
 }
 
 void detector_reset(struct detector *d) {
-    d->silence = d->told = 0;
+    d->silence = d->told = d->odd = 0;
     d->lasting = 0;
 }
 
@@ -123,12 +125,16 @@ static bool take_group(struct detector *d, enum model_group group) {
     return columns->n > 0;
 }
 
-/* A column that a channel looks at is judged there, with its size in proportion. */
 static double novelty_of(const struct detector *d, size_t column, uint8_t phases) {
     if (!(d->counts[column] > 0) || (d->phases[column] & phases) ||
-        !(d->phases[column] & COLUMN_MEASURED) || (d->channelled && d->in_channel[column]))
+        !(d->phases[column] & COLUMN_MEASURED))
         return 0;
     return model_novelty_of((double)d->counts[column]);
+}
+
+/* A column that a channel looks at is judged there, with its size in proportion. */
+static double novelty_apart(const struct detector *d, size_t column, uint8_t phases) {
+    return d->channelled && d->in_channel[column] ? 0 : novelty_of(d, column, phases);
 }
 
 /* What the counts say; returns the greatest value. */
@@ -146,7 +152,7 @@ static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
         d->values[SOURCE_LASTING] = tail_value(&channel->lasting, d->lasting);
     }
     for (size_t c = 0; c < d->columns; c++)
-        novelty += novelty_of(d, c, phases);
+        novelty += novelty_apart(d, c, phases);
     d->values[SOURCE_NOVELTY] = tail_value(&m->novelty, novelty);
     return fmax(fmax(d->values[SOURCE_COUNTS], d->values[SOURCE_LASTING]),
                 d->values[SOURCE_NOVELTY]);
@@ -233,15 +239,27 @@ static void explain(struct detector *d, uint8_t phases, struct verdict *verdict)
     if (counts > 0 && d->channelled)
         explain_channel(d, counts / sum, verdict);
     for (size_t c = 0; c < d->columns; c++)
-        novelty += novelty_of(d, c, phases);
+        novelty += novelty_apart(d, c, phases);
     for (size_t c = 0; c < d->columns && novelty > 0; c++)
         put(verdict, d->names[c], (double)d->counts[c], 0,
-            d->values[SOURCE_NOVELTY] / sum * novelty_of(d, c, phases) / novelty);
+            d->values[SOURCE_NOVELTY] / sum * novelty_apart(d, c, phases) / novelty);
     for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
         put(verdict, evidence_feature_name((enum evidence_feature)f), (double)d->unseen[f], 0,
             d->values[SOURCE_EVIDENCE + f] / sum);
     put(verdict, "silence", (double)d->silence, (double)d->model->silence,
         d->values[SOURCE_SILENCE] / sum);
+}
+
+/* Where evidence is captured, an attack that shows in the counts of one window only would have
+ * executed, opened, written or reached something new, or made calls never made before; without that
+ * it is a rare request. What goes on is enough. */
+static bool counts_suffice(const struct detector *d, uint8_t phases) {
+    if (d->odd == 0 || d->odd >= ODD_WINDOWS || d->model->evidence.n == 0)
+        return true;
+    for (size_t c = 0; c < d->columns; c++)
+        if (novelty_of(d, c, phases) > 0)
+            return true;
+    return false;
 }
 
 void detector_step(struct detector *d, const float *counts, const struct evidence *evidence,
@@ -256,21 +274,24 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     d->channelled = false;
     for (size_t i = 0; i < SOURCES; i++)
         d->values[i] = TAIL_NEVER;
+    unseen = judge_evidence(d, evidence, n_evidence, phases);
     if (is_busy(d)) {
         d->silence = d->told = 0;
-        value = judge_counts(d, context->startup, phases);
+        if (!(d->unseen[EVIDENCE_OPEN_SOFTWARE] > 0)) /* loading makes a window of its own kind */
+            value = judge_counts(d, context->startup, phases);
+        d->odd = value > limit ? d->odd + 1 : 0;
     } else if (is_complete(d)) {
         d->silence++;
+        d->odd = 0;
         d->lasting = 0;
         if (!context->startup && d->told < SILENCE_NEWS)
             value = d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence);
         d->told += value > limit;
     }
-    unseen = judge_evidence(d, evidence, n_evidence, phases);
     if (unseen > 0)
         value = fmax(value, 0) + unseen;
     ret_verdict->n = 0;
-    ret_verdict->alarm = value > limit;
+    ret_verdict->alarm = value > limit && (unseen > 0 || counts_suffice(d, phases));
     ret_verdict->abnormal = value > limit - log(ATTENTION);
     ret_verdict->p_value = fmin(exp(-value) / m->rows, 1);
     if (ret_verdict->abnormal)

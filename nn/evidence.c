@@ -15,16 +15,23 @@ static const char *const sensitive[] = {
     "/boot/", "/var/lib/dpkg/"};
 
 /* Files (or, ending in "/", what is below a directory) that hold accounts, keys and tokens. */
-static const char *const secrets[] = {
-    "/etc/passwd",  "/etc/shadow",       "/etc/gshadow",     "/etc/group",    "/etc/sudoers",
-    "/root/.ssh/",  "/etc/ssh/",         "/etc/ssl/private/", "/run/secrets/", "/var/run/secrets/",
-    "/root/.bash_history", "/etc/crontab", "/proc/self/environ", "/proc/1/environ"};
+static const char *const secrets[] = {"/etc/passwd",        "/etc/shadow",         "/etc/gshadow",
+                                      "/etc/group",         "/etc/sudoers",        "/root/.ssh/",
+                                      "/etc/ssh/",          "/etc/ssl/private/",   "/run/secrets/",
+                                      "/var/run/secrets/",  "/root/.bash_history", "/etc/crontab",
+                                      "/proc/self/environ", "/proc/1/environ"};
+
+/* Where software lies, below the root and anywhere in a path. */
+static const char *const software_roots[] = {"/usr/", "/lib/", "/lib64/"};
+static const char *const software_parts[] = {"/node_modules/", "/dist-packages/",
+                                             "/site-packages/"};
 
 const char *evidence_feature_name(enum evidence_feature feature) {
     static const char *const names[EVIDENCE_FEATURES] = {
         [EVIDENCE_EXEC_UNSEEN] = "exec.unseen",
         [EVIDENCE_EXEC_CALLER] = "exec.caller",
         [EVIDENCE_OPEN_UNSEEN] = "open.unseen",
+        [EVIDENCE_OPEN_SOFTWARE] = "open.software",
         [EVIDENCE_OPEN_SENSITIVE] = "open.sensitive",
         [EVIDENCE_OPEN_SECRET] = "open.secret",
         [EVIDENCE_WRITE_UNSEEN] = "write.unseen",
@@ -98,16 +105,39 @@ static bool is_secret(const char *path) {
     return false;
 }
 
+static bool is_software(const char *path) {
+    for (size_t i = 0; i < ARRAY_SIZE(software_roots); i++)
+        if (strncmp(path, software_roots[i], strlen(software_roots[i])) == 0)
+            return true;
+    for (size_t i = 0; i < ARRAY_SIZE(software_parts); i++)
+        if (strstr(path, software_parts[i]))
+            return true;
+    return false;
+}
+
+/* Hash of the directory that holds the directory of this size; 0 for the root and what lies in it:
+ * there every subdirectory is a matter of its own. */
+static uint64_t parent_key(enum evidence_feature feature, const char *path, size_t size) {
+    const char *slash = memrchr(path, '/', size);
+    size_t parent = slash ? (size_t)(slash - path) : 0;
+
+    return parent > 0 && (path[0] != '/' || memchr(path + 1, '/', parent - 1))
+               ? hash_text(feature, path, parent, "*")
+               : 0;
+}
+
 /* The directory, and the whole path where it is sensitive. */
 static size_t path_keys(const char *path, enum evidence_feature directory,
                         enum evidence_feature whole, struct evidence_key ret_keys[2]) {
     const char *slash = strrchr(path, '/');
-    size_t n = 0;
+    size_t size = slash ? (size_t)(slash - path) : 0, n = 0;
 
-    ret_keys[n++] = (struct evidence_key){
-        hash_text(directory, path, slash ? (size_t)(slash - path) : 0, NULL), directory};
+    ret_keys[n++] = (struct evidence_key){.key = hash_text(directory, path, size, NULL),
+                                          .parent = parent_key(directory, path, size),
+                                          .feature = directory};
     if (is_sensitive(path))
-        ret_keys[n++] = (struct evidence_key){hash_text(whole, path, strlen(path), NULL), whole};
+        ret_keys[n++] = (struct evidence_key){.key = hash_text(whole, path, strlen(path), NULL),
+                                              .feature = whole};
     return n;
 }
 
@@ -119,16 +149,18 @@ static size_t connect_keys(const char *what, struct evidence_key ret_keys[2]) {
 
     if (family && port > family) {
         ret_keys[n++] = (struct evidence_key){
-            hash_text(EVIDENCE_CONNECT_UNSEEN, what, family_size, port), EVIDENCE_CONNECT_UNSEEN};
+            .key = hash_text(EVIDENCE_CONNECT_UNSEEN, what, family_size, port),
+            .feature = EVIDENCE_CONNECT_UNSEEN};
         ret_keys[n++] = (struct evidence_key){
-            hash_text(EVIDENCE_CONNECT_ADDRESS, what, (size_t)(port - what), NULL),
-            EVIDENCE_CONNECT_ADDRESS};
+            .key = hash_text(EVIDENCE_CONNECT_ADDRESS, what, (size_t)(port - what), NULL),
+            .feature = EVIDENCE_CONNECT_ADDRESS};
     } else {
         char text[sizeof(((struct evidence *)0)->what)];
 
         evidence_normalise(what, text, sizeof(text));
         ret_keys[n++] = (struct evidence_key){
-            hash_text(EVIDENCE_CONNECT_UNSEEN, text, strlen(text), NULL), EVIDENCE_CONNECT_UNSEEN};
+            .key = hash_text(EVIDENCE_CONNECT_UNSEEN, text, strlen(text), NULL),
+            .feature = EVIDENCE_CONNECT_UNSEEN};
     }
     return n;
 }
@@ -141,7 +173,7 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
         return connect_keys(evidence->what, ret_keys);
     case EVIDENCE_OPEN:
         evidence_normalise(evidence->what, path, sizeof(path));
-        return path_keys(path, EVIDENCE_OPEN_UNSEEN,
+        return path_keys(path, is_software(path) ? EVIDENCE_OPEN_SOFTWARE : EVIDENCE_OPEN_UNSEEN,
                          is_secret(evidence->what) ? EVIDENCE_OPEN_SECRET : EVIDENCE_OPEN_SENSITIVE,
                          ret_keys);
     case EVIDENCE_WRITE:
@@ -150,10 +182,12 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
     case EVIDENCE_EXEC:
         evidence_normalise(evidence->what, path, sizeof(path));
         evidence_normalise(evidence->comm, comm, sizeof(comm));
-        ret_keys[0] = (struct evidence_key){
-            hash_text(EVIDENCE_EXEC_UNSEEN, path, strlen(path), NULL), EVIDENCE_EXEC_UNSEEN};
-        ret_keys[1] = (struct evidence_key){
-            hash_text(EVIDENCE_EXEC_CALLER, path, strlen(path), comm), EVIDENCE_EXEC_CALLER};
+        ret_keys[0] =
+            (struct evidence_key){.key = hash_text(EVIDENCE_EXEC_UNSEEN, path, strlen(path), NULL),
+                                  .feature = EVIDENCE_EXEC_UNSEEN};
+        ret_keys[1] =
+            (struct evidence_key){.key = hash_text(EVIDENCE_EXEC_CALLER, path, strlen(path), comm),
+                                  .feature = EVIDENCE_EXEC_CALLER};
         return 2;
     default:
         return 0;
@@ -175,24 +209,43 @@ static size_t find(const struct evidence_set *set, uint64_t key) {
     return low;
 }
 
-static void add(struct evidence_set *set, uint64_t key, uint8_t phase) {
-    size_t at = find(set, key);
+static bool has(const struct evidence_set *set, size_t at, uint64_t key) {
+    return at < set->n && set->keys[at] == key;
+}
 
-    if (at < set->n && set->keys[at] == key) {
-        set->phases[at] |= phase;
-        return;
-    }
+/* The position of key, which is put into the set if it is not there; false when that is full. */
+static bool place(struct evidence_set *set, uint64_t key, size_t *ret_at) {
+    size_t at = *ret_at = find(set, key);
+
+    if (has(set, at, key))
+        return true;
     if (set->n == EVIDENCE_MAX_KEYS)
-        return;
+        return false;
     if (!set->keys) {
         set->keys = io_alloc(EVIDENCE_MAX_KEYS, sizeof(*set->keys));
         set->phases = io_alloc(EVIDENCE_MAX_KEYS, sizeof(*set->phases));
+        set->children = io_alloc(EVIDENCE_MAX_KEYS, sizeof(*set->children));
     }
     memmove(set->keys + at + 1, set->keys + at, (set->n - at) * sizeof(*set->keys));
     memmove(set->phases + at + 1, set->phases + at, set->n - at);
+    memmove(set->children + at + 1, set->children + at, set->n - at);
     set->keys[at] = key;
-    set->phases[at] = phase;
+    set->phases[at] = set->children[at] = 0;
     set->n++;
+    return true;
+}
+
+static void add(struct evidence_set *set, const struct evidence_key *key, uint8_t phase) {
+    size_t at;
+    bool first;
+
+    if (!place(set, key->key, &at))
+        return;
+    first = set->phases[at] == 0;
+    set->phases[at] |= phase;
+    if (first && key->parent != 0 && place(set, key->parent, &at) &&
+        set->children[at] < EVIDENCE_OPEN_ENDED)
+        set->children[at]++;
 }
 
 void evidence_learn(struct evidence_set *set, const struct evidence *items, size_t n,
@@ -201,8 +254,19 @@ void evidence_learn(struct evidence_set *set, const struct evidence *items, size
         struct evidence_key keys[2];
 
         for (size_t k = evidence_keys(&items[i], keys); k-- > 0;)
-            add(set, keys[k].key, phase);
+            add(set, &keys[k], phase);
     }
+}
+
+static bool is_seen(const struct evidence_set *set, const struct evidence_key *key,
+                    uint8_t phases) {
+    size_t at = find(set, key->key);
+
+    if (has(set, at, key->key) && (set->phases[at] & phases))
+        return true;
+    at = find(set, key->parent);
+    return key->parent != 0 && has(set, at, key->parent) &&
+           set->children[at] == EVIDENCE_OPEN_ENDED;
 }
 
 void evidence_count(const struct evidence_set *set, const struct evidence *items, size_t n,
@@ -210,17 +274,14 @@ void evidence_count(const struct evidence_set *set, const struct evidence *items
     for (size_t i = 0; i < n; i++) {
         struct evidence_key keys[2];
 
-        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;) {
-            size_t at = find(set, keys[k].key);
-
-            if (at == set->n || set->keys[at] != keys[k].key || !(set->phases[at] & phases))
-                counts[keys[k].feature]++;
-        }
+        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;)
+            counts[keys[k].feature] += !is_seen(set, &keys[k], phases);
     }
 }
 
 void evidence_set_free(struct evidence_set *set) {
     free(set->keys);
     free(set->phases);
+    free(set->children);
     memset(set, 0, sizeof(*set));
 }

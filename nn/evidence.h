@@ -13,13 +13,15 @@
 #define EVIDENCE_MAX_KEYS 8192 /* of a set; later strings are not learnt and stay unseen */
 
 enum evidence_feature {
-    EVIDENCE_EXEC_UNSEEN,     /* executed path */
-    EVIDENCE_EXEC_CALLER,     /* path executed by a program that had not executed it */
-    EVIDENCE_OPEN_UNSEEN,     /* directory of a path opened for reading */
-    EVIDENCE_OPEN_SENSITIVE,  /* whole path below /etc, /proc, /root, /home, secrets … */
-    EVIDENCE_OPEN_SECRET,     /* accounts, keys and tokens: apart, because a program that often opens
-                               * something new below /etc or /proc hardly ever opens these */
-    EVIDENCE_WRITE_UNSEEN,    /* directory written in */
+    EVIDENCE_EXEC_UNSEEN,    /* executed path */
+    EVIDENCE_EXEC_CALLER,    /* path executed by a program that had not executed it */
+    EVIDENCE_OPEN_UNSEEN,    /* directory of a path opened for reading */
+    EVIDENCE_OPEN_SOFTWARE,  /* the same below the directories of libraries: a part of a program is
+                              * used for the first time */
+    EVIDENCE_OPEN_SENSITIVE, /* whole path below /etc, /proc, /root, /home, secrets … */
+    EVIDENCE_OPEN_SECRET,    /* accounts, keys and tokens: apart, because a program that often opens
+                              * something new below /etc or /proc hardly ever opens these */
+    EVIDENCE_WRITE_UNSEEN,   /* directory written in */
     EVIDENCE_WRITE_SENSITIVE, /* as OPEN_SENSITIVE, written */
     EVIDENCE_CONNECT_UNSEEN,  /* family and port */
     EVIDENCE_CONNECT_ADDRESS, /* family and address */
@@ -29,18 +31,24 @@ enum evidence_feature {
 /* "exec.unseen", "exec.caller", "open.unseen" … */
 const char *evidence_feature_name(enum evidence_feature feature);
 
-/* Sorted by hash; phases says where a string was seen. */
+/* Where a string was seen; 0 for a directory that is in the set for its subdirectories only. */
 enum { EVIDENCE_STEADY = 1, EVIDENCE_STARTUP = 2 };
+
+/* Of a directory in which so many different subdirectories were used, further ones are expected
+ * (spools, caches, object stores): they never count as unseen. */
+#define EVIDENCE_OPEN_ENDED 8
 
 struct evidence_set {
     size_t n;
     uint64_t *keys; /* ascending */
     uint8_t *phases;
+    uint8_t *children; /* different subdirectories, at most EVIDENCE_OPEN_ENDED */
 };
 
-/* One hashed string and the feature that it counts for when unseen. */
+/* One hashed string, the feature that it counts for when unseen, and the hash of the directory that
+ * it is a subdirectory of (0 for none that matters). */
 struct evidence_key {
-    uint64_t key;
+    uint64_t key, parent;
     enum evidence_feature feature;
 };
 

@@ -13,9 +13,9 @@
 static const double unseen_prior[EVIDENCE_FEATURES] = {
     [EVIDENCE_EXEC_UNSEEN] = 0.001,    [EVIDENCE_EXEC_CALLER] = 0.01,
     [EVIDENCE_OPEN_UNSEEN] = 0.3,      [EVIDENCE_OPEN_SENSITIVE] = 0.02,
-    [EVIDENCE_OPEN_SECRET] = 0.01,
-    [EVIDENCE_WRITE_UNSEEN] = 0.1,     [EVIDENCE_WRITE_SENSITIVE] = 0.01,
-    [EVIDENCE_CONNECT_UNSEEN] = 0.003, [EVIDENCE_CONNECT_ADDRESS] = 0.1,
+    [EVIDENCE_OPEN_SECRET] = 0.01,     [EVIDENCE_WRITE_UNSEEN] = 0.1,
+    [EVIDENCE_WRITE_SENSITIVE] = 0.01, [EVIDENCE_CONNECT_UNSEEN] = 0.003,
+    [EVIDENCE_CONNECT_ADDRESS] = 0.1,
 };
 /* Scale of ln(count) above the most that was seen. */
 #define EXCESS_SCALE 0.3
@@ -41,7 +41,7 @@ double model_novelty_of(double count) {
 double model_unseen_value(const struct model *model, enum evidence_feature feature, double c) {
     const struct model_unseen *unseen = &model->unseen[feature];
 
-    if (c <= 0)
+    if (c <= 0 || feature == EVIDENCE_OPEN_SOFTWARE)
         return TAIL_NEVER;
     return -log(unseen->episodes + unseen_prior[feature]) +
            fmax(log(c / fmax(unseen->most, 1)), 0) / EXCESS_SCALE;

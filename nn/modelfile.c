@@ -15,7 +15,7 @@
 #endif
 
 static const char magic[8] = "OPATCHNN";
-#define VERSION 3
+#define VERSION 4
 #define HEADER (sizeof(magic) + 4 + 4 + 8)
 #define MAX_HIDDEN 256
 
@@ -92,6 +92,7 @@ static void write_body(struct writer *w, const struct model *m) {
     write_u32(w, (uint32_t)m->evidence.n);
     write_bytes(w, m->evidence.keys, m->evidence.n * sizeof(uint64_t));
     write_bytes(w, m->evidence.phases, m->evidence.n);
+    write_bytes(w, m->evidence.children, m->evidence.n);
 }
 
 void model_serialise(const struct model *model, char **ret_data, size_t *ret_size) {
@@ -256,6 +257,10 @@ static void read_evidence(struct parser *p, struct model *m) {
     for (size_t i = 0; set->phases && i < set->n; i++)
         if (set->phases[i] & ~(EVIDENCE_STEADY | EVIDENCE_STARTUP))
             fail(p, "phases of evidence");
+    set->children = read_array(p, set->n, 1);
+    for (size_t i = 0; set->children && i < set->n; i++)
+        if (set->children[i] > EVIDENCE_OPEN_ENDED)
+            fail(p, "subdirectories of evidence");
 }
 
 static void read_body(struct parser *p, struct model *m) {

@@ -172,6 +172,45 @@ static void unseen_evidence_alarms_unless_it_is_usual_to_see_new(void **state) {
     assert_true(strncmp(verdict.top[0].name, "exec.", 5) == 0);
 }
 
+/* With evidence captured, odd counts of one window alone are a rare request; what goes on is not.
+ */
+static void counts_alone_must_go_on_where_evidence_is_captured(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+
+    (void)state;
+    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
+    model = trained(&train, &options);
+    synthetic_attack(&test, 50, 1);
+    assert_false(verdict_of(model, &test, 50, false).alarm);
+    assert_true(verdict_of(model, &test, 50, false).abnormal);
+    synthetic_attack(&test, 51, 1);
+    assert_true(verdict_of(model, &test, 51, false).alarm);
+    synthetic_attack(&test, 60, 1);
+    synthetic_evidence(&test, 60, EVIDENCE_WRITE, "server", "/var/www/x");
+    assert_true(verdict_of(model, &test, 60, false).alarm);
+    test.counts[70 * test.columns + 9] = 3; /* ptrace, never called before */
+    assert_true(verdict_of(model, &test, 70, false).alarm);
+}
+
+static void first_use_of_software_is_no_attack(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+
+    (void)state;
+    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
+    model = trained(&train, &options);
+    synthetic_attack(&test, 50, 3);
+    for (uint32_t r = 50; r < 53; r++)
+        synthetic_evidence(&test, r, EVIDENCE_OPEN, "server", "/usr/lib/php/extra/x.so");
+    assert_int_equal(alarms_in(model, &test, 0, 53), 0);
+    synthetic_evidence(&test, 53, EVIDENCE_OPEN, "server", "/usr/lib/php/extra/x.so");
+    synthetic_evidence(&test, 53, EVIDENCE_EXEC, "server", "/bin/sh");
+    assert_true(verdict_of(model, &test, 53, false).alarm);
+}
+
 static void unknown_counts_are_not_zero(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS * 4, 1);
     _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
@@ -249,6 +288,8 @@ int main(void) {
         cmocka_unit_test(startup_may_do_what_startups_did),
         cmocka_unit_test(silence_alarms_only_when_it_is_new),
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
+        cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
+        cmocka_unit_test(first_use_of_software_is_no_attack),
         cmocka_unit_test(unknown_counts_are_not_zero),
         cmocka_unit_test(refuses_too_little),
         cmocka_unit_test(merges_runs_by_name),

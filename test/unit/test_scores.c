@@ -116,6 +116,10 @@ static void counts_unseen_evidence(void **state) {
         {{.kind = EVIDENCE_OPEN, .comm = "php", .what = "/root/.ssh/id_rsa"},
          1 << EVIDENCE_OPEN_UNSEEN | 1 << EVIDENCE_OPEN_SECRET},
         {{.kind = EVIDENCE_OPEN, .comm = "php", .what = "/opt/x"}, 1 << EVIDENCE_OPEN_UNSEEN},
+        {{.kind = EVIDENCE_OPEN, .comm = "php", .what = "/usr/share/php/x.php"},
+         1 << EVIDENCE_OPEN_SOFTWARE},
+        {{.kind = EVIDENCE_OPEN, .comm = "node", .what = "/srv/node_modules/y/index.js"},
+         1 << EVIDENCE_OPEN_SOFTWARE},
         {{.kind = EVIDENCE_WRITE, .comm = "php", .what = "/etc/hosts"},
          1 << EVIDENCE_WRITE_UNSEEN | 1 << EVIDENCE_WRITE_SENSITIVE},
         {{.kind = EVIDENCE_CONNECT, .comm = "php", .what = "inet:10.0.0.9:5432"},
@@ -139,6 +143,38 @@ static void counts_unseen_evidence(void **state) {
         assert_int_equal(found, cases[i].expected);
     }
     evidence_set_free(&set);
+}
+
+/* How many unseen things a file opened in this directory is, after others in as many
+ * subdirectories. */
+static unsigned unseen_after(unsigned subdirectories, const char *spool, const char *path) {
+    struct evidence item = {.kind = EVIDENCE_OPEN, .comm = "mail"};
+    struct evidence_set set = {0};
+    float counts[EVIDENCE_FEATURES] = {0};
+
+    for (unsigned i = 0; i < subdirectories; i++) {
+        snprintf(item.what, sizeof(item.what), "%s/%c%c/message", spool, 'g' + (int)i,
+                 'z' - (int)i);
+        evidence_learn(&set, &item, 1, EVIDENCE_STEADY);
+        evidence_learn(&set, &item, 1, EVIDENCE_STEADY);
+    }
+    snprintf(item.what, sizeof(item.what), "%s", path);
+    evidence_count(&set, &item, 1, EVIDENCE_STEADY, counts);
+    evidence_set_free(&set);
+    return (unsigned)counts[EVIDENCE_OPEN_UNSEEN];
+}
+
+static void expects_more_where_much_varies(void **state) {
+    const unsigned enough = EVIDENCE_OPEN_ENDED;
+
+    (void)state;
+    assert_int_equal(unseen_after(enough - 1, "/srv/spool", "/srv/spool/new/message"), 1);
+    assert_int_equal(unseen_after(enough, "/srv/spool", "/srv/spool/new/message"), 0);
+    assert_int_equal(unseen_after(enough, "spool", "spool/new/message"), 0);
+    assert_int_equal(unseen_after(enough, "/srv/spool", "/srv/spool/new/deeper/message"), 1);
+    assert_int_equal(unseen_after(enough, "/srv/spool", "/srv/other/message"), 1);
+    assert_int_equal(unseen_after(enough, "/srv", "/srv/new/message"),
+                     1); /* below the root: each its own */
 }
 
 static void counts_alarms_as_defined(void **state) {
@@ -192,6 +228,7 @@ int main(void) {
         cmocka_unit_test(level_follows_the_load),
         cmocka_unit_test(strings_are_normalised),
         cmocka_unit_test(counts_unseen_evidence),
+        cmocka_unit_test(expects_more_where_much_varies),
         cmocka_unit_test(counts_alarms_as_defined),
         cmocka_unit_test(chance_is_what_random_alarms_reach),
     };
