@@ -22,9 +22,11 @@ class Response:
         return self.body.decode("utf-8", "replace")
 
 
-def request(method, path, body=None, headers=None, timeout=10, port=None):
-    """One HTTP exchange on a connection of its own; the path is sent as it is."""
-    connection = http.client.HTTPConnection(HOST, port or PORT, timeout=timeout)
+def request(method, path, body=None, headers=None, timeout=10, port=None, tls=None):
+    """One HTTP exchange on a connection of its own, by TLS when there is a context for it; the
+    path is sent as it is."""
+    connection = (http.client.HTTPSConnection(HOST, port or PORT, timeout=timeout, context=tls) if tls
+                  else http.client.HTTPConnection(HOST, port or PORT, timeout=timeout))
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
