@@ -34,8 +34,8 @@ static void follow(struct family *family, int pid) {
 }
 
 int accounting_is_crash(int status) {
-    static const int polite[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2,
-                                 SIGALRM};
+    static const int polite[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT,
+                                 SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM};
 
     for (size_t i = 0; i < ARRAY_SIZE(polite); i++)
         if (WIFSIGNALED(status) && WTERMSIG(status) == polite[i])
@@ -43,28 +43,35 @@ int accounting_is_crash(int status) {
     return WIFSIGNALED(status);
 }
 
-uint64_t accounting_cgroup(int pid) {
+/* The directory of a process's cgroup v2, or NULL; the caller frees. */
+static char *cgroup_directory(int pid) {
     static const char *const mounts[] = {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"};
     _cleanup_free_ char *file = io_format("/proc/%d/cgroup", pid), *text = NULL;
-    struct stat st;
     char *path;
     size_t size;
 
     if (io_read_file(AT_FDCWD, file, 65536, &text, &size, NULL) < 0)
-        return 0;
+        return NULL;
     path = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
     path = path ? strchr(path, '/') : NULL;
     if (!path || path[1] == '\n' || path[1] == '\0')
-        return 0;
+        return NULL;
     path[strcspn(path, "\n")] = '\0';
     for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
         _cleanup_free_ char *any = io_format("%s/cgroup.procs", mounts[i]);
         _cleanup_free_ char *dir = io_format("%s%s", mounts[i], path);
 
-        if (access(any, F_OK) == 0 && stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
-            return st.st_ino;
+        if (access(any, F_OK) == 0 && access(dir, F_OK) == 0)
+            return take_ptr(dir);
     }
-    return 0;
+    return NULL;
+}
+
+uint64_t accounting_cgroup(int pid) {
+    _cleanup_free_ char *dir = cgroup_directory(pid);
+    struct stat st;
+
+    return dir && stat(dir, &st) == 0 ? st.st_ino : 0;
 }
 
 static int sample(const struct accounting *a, struct followed *process, uint64_t ret_grown[]) {
@@ -83,8 +90,35 @@ static int sample(const struct accounting *a, struct followed *process, uint64_t
 static int follow_late(const struct accounting *a, struct family *family, int pid) {
     uint64_t before[ACCOUNT_EXITS];
 
+    if (family->n == FOLLOWED_MAX)
+        return -ENOSPC;
     follow(family, pid);
     return sample(a, &family->process[family->n - 1], before);
+}
+
+static bool is_followed(const struct family *family, int pid) {
+    for (unsigned i = 0; i < family->n; i++)
+        if (family->process[i].pid == pid)
+            return true;
+    return false;
+}
+
+/* Follows what is in the container's cgroup and is not followed yet: it was there before us, or its
+ * start was among events that were lost. */
+static void follow_cgroup(const struct accounting *a, struct family *family) {
+    _cleanup_free_ char *dir = cgroup_directory(family->init_pid), *text = NULL;
+    _cleanup_free_ char *file = io_format("%s/cgroup.procs", dir ? dir : "");
+    char *save = NULL;
+    size_t size;
+
+    if (!dir || io_read_file(AT_FDCWD, file, 65536, &text, &size, NULL) < 0)
+        return;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        uint64_t pid;
+
+        if (io_parse_u64(line, INT32_MAX, &pid) == 0 && !is_followed(family, (int)pid))
+            follow_late(a, family, (int)pid);
+    }
 }
 
 /* A program that the runtime brought into a container has no parent there. */
@@ -126,8 +160,11 @@ static void note_event(void *data, const struct process_event *event) {
 }
 
 void accounting_open(struct accounting *a, struct family **families, unsigned *n_families) {
-    *a = (struct accounting){.events_fd = -1, .stats_fd = -1, .lookups = LOOKUPS,
-                             .families = families, .n_families = n_families};
+    *a = (struct accounting){.events_fd = -1,
+                             .stats_fd = -1,
+                             .lookups = LOOKUPS,
+                             .families = families,
+                             .n_families = n_families};
     if (netlink_open_taskstats(&a->stats_fd, &a->stats_family) < 0)
         return;
     if (netlink_open_processes(&a->events_fd) < 0)
@@ -135,12 +172,18 @@ void accounting_open(struct accounting *a, struct family **families, unsigned *n
 }
 
 void accounting_follow(struct accounting *a, struct family *family, int init_pid) {
-    if (a->stats_fd >= 0 && a->events_fd >= 0 && follow_late(a, family, init_pid) == 0)
-        atomic_store(&family->page->accounted, 1);
+    family->init_pid = init_pid;
+    if (a->stats_fd < 0 || a->events_fd < 0 || follow_late(a, family, init_pid) < 0)
+        return;
+    follow_cgroup(a, family);
+    atomic_store(&family->page->accounted, 1);
 }
 
 void accounting_events(struct accounting *a) {
-    netlink_read_processes(a->events_fd, note_event, a); /* of lost ones nobody can tell more */
+    if (netlink_read_processes(a->events_fd, note_event, a) != -ENOBUFS)
+        return;
+    for (unsigned i = 0; i < *a->n_families; i++)
+        follow_cgroup(a, a->families[i]);
 }
 
 void accounting_sample(struct accounting *a) {
@@ -152,7 +195,7 @@ void accounting_sample(struct accounting *a) {
             uint64_t grown[ACCOUNT_EXITS];
             int r = sample(a, &family->process[j], grown);
 
-            if (r == -ESRCH) /* its end was lost */
+            if (r == -ESRCH) /* its end was among lost events */
                 family->process[j--] = family->process[--family->n];
             for (unsigned k = 0; r == 0 && k < ACCOUNT_EXITS; k++)
                 add(family, (enum counters_account)k, grown[k]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The processes of the counted containers, followed by the kernel's events, and what they use. Part of
- * opatch-counters. */
+/* The processes of the counted containers, followed by the kernel's events, and what they use. Part
+ * of opatch-counters. */
 #pragma once
 
 #include <stdint.h>
@@ -18,6 +18,7 @@ struct followed {
 /* One container's. */
 struct family {
     uint64_t cgroup;
+    int init_pid;
     struct counters_page *page;
     unsigned n;
     struct followed process[FOLLOWED_MAX];
@@ -34,17 +35,17 @@ struct accounting {
 /* Opens what the kernel grants; families is the caller's list, which may change. */
 void accounting_open(struct accounting *accounting, struct family **families, unsigned *n_families);
 
-/* Starts to follow a container at its first process. */
+/* Starts to follow a container: its first process, and what else is in its cgroup. */
 void accounting_follow(struct accounting *accounting, struct family *family, int init_pid);
 
-/* Reads the events at hand. */
+/* Reads the events at hand. When some were lost, looks what there is now. */
 void accounting_events(struct accounting *accounting);
 
 /* Adds to the pages what the followed processes used since the last sample. */
 void accounting_sample(struct accounting *accounting);
 
-/* Inode number of the cgroup v2 directory of a process; 0 when it is the root of the hierarchy, which
- * is nobody's own, or there is none. */
+/* Inode number of the cgroup v2 directory of a process; 0 when it is the root of the hierarchy,
+ * which is nobody's own, or there is none. */
 uint64_t accounting_cgroup(int pid);
 
 /* True for a wait status that says "crashed": a signal other than those by which one asks a process
