@@ -8,6 +8,7 @@ import engine as engines
 import opatch
 
 STARTUP = 10  # seconds that the monitor takes for a container's start
+FLUSHED = 2.5  # seconds after which the monitor has written a window
 SETTLE = 6  # seconds after an attack in which an alarm may still come
 
 
@@ -153,6 +154,7 @@ class Journey:
 
     def record(self, directory):
         """Keeps what the monitor recorded, with the row of the attack."""
+        time.sleep(max(0, self.seen["ended"] + FLUSHED - time.time()))
         self.under.command("record", self.id, directory)
         with open(os.path.join(directory, "windows.csv"), encoding="utf-8") as file:
             start = float(file.readline().split("from ")[1].split()[0])
