@@ -147,8 +147,8 @@ static bool comparator(const char **p, struct interval *ret) {
     else if (strcmp(operator, "<") == 0)
         interval.high = (v.n = 3, v);
     else if (strcmp(operator, "<=") == 0)
-        interval = v.n < 3 ? (struct interval){.high = bump(v, v.n)}
-                           : (struct interval){.high = v, .high_closed = true};
+        interval = v.n < 3 && v.n ? (struct interval){.high = bump(v, v.n)}
+                                  : (struct interval){.high = v, .high_closed = true};
     else if (v.n == 3)
         interval = (struct interval){.low = v, .high = v, .high_closed = true};
     else if (v.n)

@@ -118,15 +118,19 @@ class Docker(Client):
 
     def __init__(self, runtime, env=None):
         super().__init__(runtime, env)
-        host = "unix://" + os.path.join(self.directory, "socket")
-        self.client = [shutil.which("docker", path="/usr/bin") or "docker", "--host", host]
-        with open(os.path.join(self.directory, "daemon.log"), "wb") as log:
+        self.host = "unix://" + os.path.join(self.directory, "socket")
+        self.client = [shutil.which("docker", path="/usr/bin") or "docker", "--host", self.host]
+        self.serve()
+
+    def serve(self, *options):
+        """Start the daemon, and wait until it answers."""
+        with open(os.path.join(self.directory, "daemon.log"), "ab") as log:
             self.daemon = subprocess.Popen(
-                ["dockerd", "--host", host, "--data-root", os.path.join(self.directory, "data"),
+                ["dockerd", "--host", self.host, "--data-root", os.path.join(self.directory, "data"),
                  "--exec-root", os.path.join(self.directory, "exec"),
                  "--pidfile", os.path.join(self.directory, "pid"), "--bridge", "none",
                  "--iptables=false", "--storage-driver", "overlay2",
-                 "--add-runtime", f"{NAME}={self.runtime}"],
+                 "--add-runtime", f"{NAME}={self.runtime}", *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + 30
         while True:

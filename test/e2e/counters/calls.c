@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes known numbers of known calls, mostly such that neither the C library nor a runtime makes on
- * its own. main: waits for /go, works once in every way, and stays; once, getitimer: what main and the
+ * its own. main: waits for /go, works once in every way, makes /tmp/done, and stays; once, getitimer: what main and the
  * test execute; idle: the container beside. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -108,6 +109,7 @@ int main(int argc, char *argv[]) {
         __asm__ volatile("int $0x80" : "=a"(r) : "a"(64) : "memory", "r8", "r9", "r10", "r11");
     } /* getppid of the 32-bit ABI */
 #endif
+    mkdir("/tmp/done", 0700);
     for (;;)
         pause_ms(200);
 }

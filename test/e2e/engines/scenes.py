@@ -12,11 +12,12 @@ import time
 import clients
 
 STEP = collections.namedtuple("Step", "words stdin terminal until until_seconds unsteady",
-                              defaults=(b"", False, None, 15, False))
+                              defaults=(b"", False, None, 60, False))
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 IMAGE = "opatch-test/busybox"
 SERVE = "trap 'echo got hup' HUP; trap 'echo got term; exit 5' TERM; echo ready; " \
         "while :; do sleep 0.05; done"
+LINGER = "tty; sleep 2"  # ctr complains when the program has ended before it sets the terminal's size
 
 
 def step(text, *more, **options):
@@ -70,9 +71,10 @@ def engine_scenes():
             step("top serve", unsteady=True), step("pause serve"), step("unpause serve"),
             step("update --memory 96m --memory-swap 96m serve"),
             step("kill --signal HUP serve"), step("logs serve", until="got hup"),
-            step("stop --time 3 serve"), step("logs serve"),
+            step("stop --time 20 serve"), step("logs serve"),
             step("inspect --format {{{{.State.ExitCode}}}} serve"),
-            step("start serve"), step("exec serve echo", "again"), step("restart --time 3 serve"),
+            step("start serve"), step("exec serve echo", "again"),
+            step("logs serve", until="got term\nready"), step("restart --time 20 serve"),
             step("exec serve echo", "and again"), step("kill serve"), step("wait serve"),
             step("rm serve")],
         "restart policy": [
@@ -113,12 +115,12 @@ def ctr_scenes():
         "run": [step(f"{run} --rm {{image}} one echo", "hello")],
         "exit status": [step(f"{run} --rm {{image}} one sh -c", "echo out; echo err >&2; exit 7")],
         "no such command": [step(f"{run} --rm {{image}} one /nope")],
-        "-t": [step(f"{run} --rm -t {{image}} one tty", terminal=True)],
+        "-t": [step(f"{run} --rm -t {{image}} one sh -c", LINGER, terminal=True)],
         "a life": [
             step(f"{run} --detach --null-io {{image}} serve sh -c", SERVE), step("task ls", unsteady=True),
             step("task exec --exec-id e1 serve echo", "in exec"),
             step("task exec --exec-id e2 serve sh -c", "exit 9"),
-            step("task exec --exec-id e3 -t serve tty", terminal=True),
+            step("task exec --exec-id e3 -t serve sh -c", LINGER, terminal=True),
             step("task ps serve", unsteady=True), step("task pause serve"), step("task resume serve"),
             step("task kill --signal HUP serve"), step("task exec --exec-id e4 serve echo", "alive"),
             step("task kill --signal KILL serve"), step("task ls", until="STOPPED", unsteady=True),
