@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The row of npm: every copy of one package, in place, at exactly the fixed version. What the fixed
- * version needs and does not find where it lies comes with it, nested below it. */
+ * version needs and does not find where it lies comes with it, nested below it: so nobody else gets
+ * another version than before. */
 #include "runtime-hooks/npm.h"
 
 #include <errno.h>
@@ -85,14 +86,23 @@ static char *resolve(const struct job *job, const char *place, const char *name)
     }
 }
 
+/* "npm:NAME@RANGE" is another package under this name: what lies there follows its range. */
+static const char *range_of(const char *range) {
+    const char *at = strncmp(range, "npm:", 4) == 0 ? strrchr(range, '@') : NULL;
+
+    return at ? at + 1 : range;
+}
+
+/* An optional one that is not there stays away; one that is there, such as a native part pinned to
+ * its owner's version, follows. */
 static int add_dependency(struct job *job, const char *place, const char *name, const char *range,
-                          struct err *err) {
+                          bool optional, struct err *err) {
     _cleanup_free_ char *found = resolve(job, place, name), *nested = NULL, *file = NULL;
     _cleanup_free_ char *version = NULL;
     struct package_step *step;
     int r;
 
-    if (found && npm_satisfies(found, range))
+    if (found ? npm_satisfies(found, range_of(range)) : optional)
         return 0;
     if (!npm_name_valid(name) || range[strcspn(range, ":/")])
         return err_set(err, EPERM, "it needs %s from elsewhere (%s)", name, range);
@@ -114,7 +124,7 @@ static int close_step(struct job *job, size_t index, struct err *err) {
     _cleanup_json_ struct json *manifest = NULL;
     _cleanup_free_ char *place = io_strdup(job->plan->steps[index].place);
     static const char *const scripts[] = {"preinstall", "install", "postinstall"};
-    const struct json *node;
+    const struct json *node, *optional;
     struct stat st;
     int r = npm_manifest_of(job->plan->steps[index].file, &manifest, err);
 
@@ -126,11 +136,14 @@ static int close_step(struct job *job, size_t index, struct err *err) {
                            job->plan->steps[index].name, scripts[i]);
     if (stat(job->plan->steps[index].file, &st) == 0)
         job->plan->steps[index].bytes = (uint64_t)st.st_size;
+    optional = json_get_object(manifest, "optionalDependencies");
     node = json_get_object(manifest, "dependencies");
     for (node = node ? node->first : NULL; r == 0 && node; node = node->next)
-        if (json_string(node) &&
-            !json_get(json_get_object(manifest, "optionalDependencies"), node->key))
-            r = add_dependency(job, place, node->key, json_string(node), err);
+        if (json_string(node) && !json_get(optional, node->key))
+            r = add_dependency(job, place, node->key, json_string(node), false, err);
+    for (node = optional ? optional->first : NULL; r == 0 && node; node = node->next)
+        if (json_string(node))
+            r = add_dependency(job, place, node->key, json_string(node), true, err);
     return r;
 }
 

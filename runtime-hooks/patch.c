@@ -54,12 +54,13 @@ static void phase(struct job *job, const char *name) {
     job->phase_start = io_monotonic_ns();
 }
 
+/* times: fields that the event has besides, taken over; or NULL. */
 static void tell(const struct patch_request *request, const char *rule, enum priority priority,
-                 const char *sentence) {
+                 const char *sentence, struct json *times) {
     struct event event = {.rule = rule,
                           .priority = priority,
                           .output = sentence,
-                          .fields = json_new(JSON_OBJECT),
+                          .fields = times ? times : json_new(JSON_OBJECT),
                           .container_id = request->id};
 
     if (request->cve)
@@ -237,7 +238,7 @@ static int fail(struct job *job, int code, struct err *err) {
         return err_set(err, -code, "%.200s; and it could not be undone: %.200s", why.text,
                        back.text);
     sentence = io_format("The patch of %s was undone: %s", job->request->package, why.text);
-    tell(job->request, "patch rolled back", PRIORITY_WARNING, sentence);
+    tell(job->request, "patch rolled back", PRIORITY_WARNING, sentence, NULL);
     return err_set(err, -code, "%.400s; it was undone", why.text);
 }
 
@@ -288,26 +289,42 @@ int patch_plan(const struct patch_request *request, struct json **ret_plan, stru
     return r;
 }
 
+/* How long every phase took and the service was away, for the event. */
+static struct json *event_times(const struct job *job) {
+    struct json *fields = json_new(JSON_OBJECT), *phases = json_new(JSON_OBJECT);
+    double ms;
+
+    for (const struct json *node = job->phases->first; node; node = node->next)
+        if (json_double(node, &ms) == 0)
+            json_add(phases, node->key, json_new_double(ms));
+    json_add(fields, "opatch.phases_ms", phases);
+    json_add(fields, "opatch.interrupted_ms",
+             json_new_double((double)(job->interrupted_ns / 10000u) / 100.0));
+    return fields;
+}
+
 int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err) {
     _cleanup_(job_free) struct job job = {.lock = -1};
     _cleanup_free_ char *sentence = NULL;
     uint64_t start = io_monotonic_ns();
     struct err own = {0};
+    struct json *times;
     bool kept;
     int r;
 
     if (!err)
         err = &own;
-    tell(request, "patch started", PRIORITY_NOTICE, "A patch was started");
+    tell(request, "patch started", PRIORITY_NOTICE, "A patch was started", NULL);
     r = open_to_change(request, &job, err);
     if (r == 0)
         r = apply(&job, err);
     if (r < 0) {
         sentence = io_format("The patch of %s failed: %s", request->package, err->text);
-        tell(request, "patch failed", PRIORITY_ERROR, sentence);
+        tell(request, "patch failed", PRIORITY_ERROR, sentence, NULL);
         return r;
     }
     json_add(job.phases, "total", json_new_double(ms_since(start)));
+    times = event_times(&job);
     kept =
         request->image && proven_save(request->data_dir, request->image, &job.journal, &own) == 0;
     *ret_result = record_result(request, &job.plan, &job.journal.changes, take_ptr(job.phases),
@@ -315,7 +332,7 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
     json_add(*ret_result, "kept", json_new_bool(kept));
     sentence = io_format("%s is at %s, %.1f s after the start of the patch", request->package,
                          request->fixed, ms_since(start) / 1000);
-    tell(request, "patch applied", PRIORITY_NOTICE, sentence);
+    tell(request, "patch applied", PRIORITY_NOTICE, sentence, times);
     return 0;
 }
 
@@ -341,7 +358,7 @@ int patch_rollback(const struct patch_request *request, struct json **ret_result
     json_add(result, "restarted", take_ptr(job.restarted));
     json_add(result, "ms", json_new_double(ms_since(start)));
     *ret_result = take_ptr(result);
-    tell(request, "patch rolled back", PRIORITY_NOTICE, "The last patch was taken back");
+    tell(request, "patch rolled back", PRIORITY_NOTICE, "The last patch was taken back", NULL);
     return 0;
 }
 

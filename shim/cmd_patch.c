@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,18 +42,37 @@ static void notify(struct event *event, void *data) {
         event_write(command->events, event);
 }
 
+static uint64_t number(const struct json *object, const char *key) {
+    uint64_t value;
+
+    return json_u64(json_get(object, key), &value) == 0 ? value : 0;
+}
+
+/* What is replaced, how much of it differs, and who is restarted for it. */
 static void print(const struct command *command, const struct json *result) {
     _cleanup_free_ char *text = NULL;
     const struct json *packages = json_get_array(result, "packages");
+    const struct json *changed = json_get_object(result, "changed");
+    const struct json *restart =
+        json_get_array(result, command->options.plan ? "restart" : "restarted");
 
     if (command->options.json) {
         text = json_print(result, NULL);
         printf("%s\n", text);
         return;
     }
-    for (const struct json *p = packages ? packages->first : NULL; p; p = p->next)
-        printf("%s %s -> %s\n", json_get_string(p, "name"), json_get_string(p, "from"),
-               json_get_string(p, "to"));
+    for (const struct json *p = packages ? packages->first : NULL; p; p = p->next) {
+        const char *from = json_get_string(p, "from");
+
+        printf("%s %s -> %s (%" PRIu64 " KiB)\n", json_get_string(p, "name"),
+               from && *from ? from : "new", json_get_string(p, "to"), number(p, "bytes") >> 10);
+    }
+    if (changed)
+        printf("%" PRIu64 " files with new content, %" PRIu64 " KiB\n", number(changed, "files"),
+               number(changed, "bytes") >> 10);
+    for (const struct json *p = restart ? restart->first : NULL; p; p = p->next)
+        printf("process %" PRIu64 " (%s): %s\n", number(p, "pid"), json_get_string(p, "comm"),
+               json_get_string(p, "how"));
 }
 
 static int find_container(struct command *command, const char *id, struct err *err) {
