@@ -289,16 +289,30 @@ static int make_directories(const struct pass *pass, const struct change *change
     return wanted(pass, change)->type == NODE_DIRECTORY ? make_directory(pass, change) : 0;
 }
 
+/* What was prepared gives its room back: what brings the old state back may need it. */
+static void drop_temporaries(const struct pass *pass) {
+    for (size_t i = 0; i < pass->changes->n; i++) {
+        const struct change *change = &pass->changes->list[i];
+        const char *base;
+        _cleanup_close_ int parent = target_parent(pass->root, change->path, &base);
+        char name[64];
+
+        temporary_name(pass, change, name);
+        if (parent >= 0)
+            unlinkat(parent, name, 0);
+    }
+}
+
 int changes_apply(const struct changes *changes, enum side side, int root, int blobs,
                   struct err *err) {
     static const struct {
         int (*act)(const struct pass *, const struct change *);
-        bool backwards;
-    } acts[] = {{make_directories, false},
-                {prepare, false},
-                {sync_temporary, false},
-                {clear, true},
-                {show, false}};
+        bool backwards, prepares;
+    } acts[] = {{make_directories, .prepares = true},
+                {prepare, .prepares = true},
+                {sync_temporary, .prepares = true},
+                {clear, .backwards = true},
+                {show}};
     struct pass pass = {changes, side, root, blobs, err};
 
     for (size_t a = 0; a < ARRAY_SIZE(acts); a++) {
@@ -307,6 +321,8 @@ int changes_apply(const struct changes *changes, enum side side, int root, int b
                 &changes->list[acts[a].backwards ? changes->n - 1 - i : i];
             int r = acts[a].act(&pass, change);
 
+            if (r < 0 && acts[a].prepares)
+                drop_temporaries(&pass);
             if (r < 0)
                 return failed(&pass, change, r);
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A root with files of every kind is changed and brought back, with a death at every system call
  * that changes anything: whatever happens, what is found afterwards is old or new, and undoing
- * gives old. */
+ * gives old. The same with a disk that is full from any of them on. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,28 +27,36 @@
  * number dies before the next one. */
 static long deadly, calls;
 
-static void count(void) {
+/* How many more calls find room on the disk; -1: all. */
+static long room = -1;
+
+static bool count(bool takes_room) {
     if (deadly && ++calls == deadly)
         _exit(DIED);
+    if (!takes_room || room < 0)
+        return true;
+    errno = ENOSPC;
+    return room > 0 && room--;
 }
 
-#define WRAP(type, name, parameters, arguments)                                                    \
+#define WRAP(type, name, takes_room, parameters, arguments)                                        \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \
     type __wrap_##name parameters {                                                                \
-        count();                                                                                   \
+        if (!count(takes_room))                                                                    \
+            return -1;                                                                             \
         return __real_##name arguments;                                                            \
     }
 
-WRAP(int, renameat, (int a, const char *b, int c, const char *d), (a, b, c, d))
-WRAP(int, linkat, (int a, const char *b, int c, const char *d, int e), (a, b, c, d, e))
-WRAP(int, unlinkat, (int a, const char *b, int c), (a, b, c))
-WRAP(int, unlink, (const char *a), (a))
-WRAP(int, mkdirat, (int a, const char *b, mode_t c), (a, b, c))
-WRAP(int, symlinkat, (const char *a, int b, const char *c), (a, b, c))
-WRAP(int, fchmod, (int a, mode_t b), (a, b))
-WRAP(int, fsync, (int a), (a))
-WRAP(ssize_t, sendfile, (int a, int b, off_t *c, size_t d), (a, b, c, d))
+WRAP(int, renameat, false, (int a, const char *b, int c, const char *d), (a, b, c, d))
+WRAP(int, linkat, false, (int a, const char *b, int c, const char *d, int e), (a, b, c, d, e))
+WRAP(int, unlinkat, false, (int a, const char *b, int c), (a, b, c))
+WRAP(int, unlink, false, (const char *a), (a))
+WRAP(int, mkdirat, true, (int a, const char *b, mode_t c), (a, b, c))
+WRAP(int, symlinkat, true, (const char *a, int b, const char *c), (a, b, c))
+WRAP(int, fchmod, false, (int a, mode_t b), (a, b))
+WRAP(int, fsync, false, (int a), (a))
+WRAP(ssize_t, sendfile64, true, (int a, int b, off_t *c, size_t d), (a, b, c, d))
 
 static char *base;
 
@@ -233,10 +241,41 @@ static void death_everywhere(void **state) {
     assert_true(n > 60);
 }
 
+/* The disk is full from the n-th call on that needs room, and stays so: the commit says so, and
+ * what it has done so far is taken back all the same. */
+static void full_disk(void **state) {
+    _cleanup_free_ char *old = photograph();
+    struct err err = {0};
+    long n = 0;
+    int r;
+
+    (void)state;
+    do {
+        _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+        _cleanup_close_ int root = open_dir("root");
+        _cleanup_free_ char *found = NULL;
+
+        begin(&journal);
+        assert_int_equal(journal_write(&journal, JOURNAL_COMMITTING, &err), 0);
+        room = n++;
+        r = changes_apply(&journal.changes, SIDE_AFTER, root, journal.blobs, &err);
+        assert_true(r == 0 || r == -ENOSPC);
+        room = -1;
+        shell("! find root -name '.opatch*' | grep .");
+        journal_close(&journal);
+        if (recover(&err) != 1)
+            fail_msg("full at call %ld: %s", n, err.text);
+        found = photograph();
+        assert_string_equal(old, found);
+    } while (r < 0);
+    assert_true(n > 10);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_and_back),
         cmocka_unit_test(death_everywhere),
+        cmocka_unit_test(full_disk),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
