@@ -35,6 +35,9 @@ struct verdict {
 struct detector *detector_new(const struct model *model, const char (*names)[WINDOWS_NAME_MAX],
                               size_t columns);
 
+/* Whether all of this evidence was learnt, in that phase. */
+bool detector_knows(const struct detector *detector, const struct evidence *evidence, bool startup);
+
 /* Judges the next window. counts: as many as columns, >= 0; NaN for a count that was not measured
  * in this window (hot counters that were off): unknown, not zero. evidence: what was seen in this
  * window, row numbers ignored. */

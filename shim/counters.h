@@ -23,17 +23,51 @@
 #include "shim/base/features.h"
 #include "shim/base/windows.h"
 
+/* Where opens are too hot to notify, the program hashes each opened path and tests it against the
+ * container's set of usual ones; what is not in it stands in the ring of the CPU. The monitor keeps
+ * the set: it adds what the profile's model knows. A path by its directory, or whole where that
+ * matters, so both hashes are tested. The multiplier is random, so that nobody can make two paths
+ * collide. */
+#define OPENED_RING 32u /* records of one CPU */
+#define USUAL_BITS 12
+#define USUAL_SLOTS (1u << USUAL_BITS)
+
+struct opened_record {
+    uint64_t stamp; /* sequence number + 1; 0 while it is being written */
+    uint32_t row;   /* of the feature table, + 1 */
+    uint32_t pad;
+    char comm[16];
+    char path[224]; /* cut after 207 bytes */
+};
+
+/* What one CPU counts of a container; written by the program alone. */
+struct counter_cpu {
+    uint64_t count[FEATURES_MAX];
+    uint64_t opens; /* records ever written */
+    struct opened_record ring[OPENED_RING];
+};
+
+/* A hash stands in slot hash * multiplier >> (64 - USUAL_BITS), or in the next one. */
+struct opened_usual {
+    uint64_t multiplier;
+    uint64_t slot[USUAL_SLOTS + 1]; /* 0: free */
+};
+
 /* What a monitor sends: HELLO, START when the container's program runs, ATTENTION as it changes. */
 enum counters_request_type { COUNTERS_HELLO, COUNTERS_START, COUNTERS_ATTENTION };
 
 struct counters_request {
     uint32_t type;
-    uint32_t value;      /* HELLO: enum counters of config.h; ATTENTION: 0 or 1 */
+    uint32_t value;      /* HELLO: enum counters of config.h; START: 1 to have opened paths tested;
+                          * ATTENTION: 0 or 1 */
     uint32_t budget_ppm; /* HELLO: share of one core that counting may cost, in millionths */
     char key[20];        /* HELLO: name of the container's directory in STATE_DIR */
 };
 
-/* The answer to START, with the descriptor of the page and, when error is 0, that of the counts. */
+/* The answer to START, with the descriptor of the page and, when error is 0, those of the counts
+ * and, when asked for, of the usual paths. */
+#define COUNTERS_FDS 3u
+
 struct counters_reply {
     int32_t error; /* 0, or a negative errno: system calls are not counted, text says why */
     uint32_t first; /* the first refusal since boot: worth an event */
@@ -52,7 +86,7 @@ enum counters_account {
 /* Shared with one container's monitor, which reads. */
 struct counters_page {
     _Atomic uint64_t epoch;
-    uint32_t cpus; /* entries of the counts: each FEATURES_MAX of uint64_t */
+    uint32_t cpus;              /* entries of the counts */
     _Atomic uint32_t accounted; /* the kernel's accounting is available */
     _Atomic uint64_t account[ACCOUNTS];
 };
@@ -62,13 +96,15 @@ struct counters_page {
 int counters_connect(const char *state_dir, const struct counters_request *hello, int *ret_socket);
 /* … and without privilege: START or ATTENTION. */
 int counters_send(int socket, enum counters_request_type type, uint32_t value);
-/* Receives the answer; ret_fds are counts and page, -1 where none came. -ECONNRESET at the end. */
-int counters_receive(int socket, struct counters_reply *ret_reply, int ret_fds[2]);
+/* Receives the answer; ret_fds are page, counts and usual paths, -1 where none came. -ECONNRESET at
+ * the end. */
+int counters_receive(int socket, struct counters_reply *ret_reply, int ret_fds[COUNTERS_FDS]);
 
 /* counters_reader.c, for the monitor. */
 struct counters_reader {
     const struct counters_page *page; /* NULL: nothing is counted or accounted */
-    const uint64_t *counts;           /* NULL: no system calls are counted */
+    const struct counter_cpu *counts; /* NULL: no system calls are counted */
+    struct opened_usual *usual;       /* NULL: opened paths are not tested */
     uint64_t epoch;                   /* at the last reading */
     uint64_t last[FEATURES_MAX], last_account[ACCOUNTS];
     uint64_t grown[FEATURES_MAX];     /* between the last two readings */
@@ -78,7 +114,7 @@ struct counters_reader {
 };
 
 /* Maps what came with the answer (descriptors are taken over) in place of what was mapped. */
-int counters_reader_open(struct counters_reader *reader, int counts_fd, int page_fd);
+int counters_reader_open(struct counters_reader *reader, const int fds[COUNTERS_FDS]);
 /* Reads what has grown since the last reading. */
 void counters_reader_read(struct counters_reader *reader);
 /* How much row f of the feature table has grown, and takes it: share < 1 is the part of one window when

@@ -82,15 +82,15 @@ int counters_send(int socket, enum counters_request_type type, uint32_t value) {
     return send_request(socket, &request);
 }
 
-int counters_receive(int socket, struct counters_reply *ret_reply, int ret_fds[2]) {
+int counters_receive(int socket, struct counters_reply *ret_reply, int ret_fds[COUNTERS_FDS]) {
     struct iovec iov = {ret_reply, sizeof(*ret_reply)};
     union {
         struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int) * 2)];
+        char room[CMSG_SPACE(sizeof(int) * COUNTERS_FDS)];
     } control = {0};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
                          .msg_controllen = sizeof(control)};
-    int fds[2] = {-1, -1};
+    int fds[COUNTERS_FDS] = {-1, -1, -1};
     ssize_t n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     struct cmsghdr *cmsg = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 
@@ -100,7 +100,6 @@ int counters_receive(int socket, struct counters_reply *ret_reply, int ret_fds[2
         memcpy(fds, CMSG_DATA(cmsg), cmsg->cmsg_len - CMSG_LEN(0));
     if (n != sizeof(*ret_reply))
         return -ECONNRESET;
-    ret_fds[0] = fds[1]; /* the page comes first, always */
-    ret_fds[1] = fds[0];
+    memcpy(ret_fds, fds, sizeof(fds));
     return 0;
 }

@@ -11,6 +11,7 @@
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/counters.h"
 #include "shim/counters_program.h"
 
 static int bpf(enum bpf_cmd command, union bpf_attr *attr) {
@@ -37,12 +38,16 @@ static int create_array(const char *name, uint32_t value_size, uint32_t entries,
 /* Counts of one container: frozen, so that only the program can write there, whoever is given the
  * descriptor. */
 static int create_counts(const struct counters_kernel *kernel) {
-    _cleanup_close_ int fd = create_array("opatch_counts", FEATURES_MAX * sizeof(uint64_t),
-                                          kernel->cpus, BPF_F_MMAPABLE, -1);
+    _cleanup_close_ int fd =
+        create_array("opatch_counts", sizeof(struct counter_cpu), kernel->cpus, BPF_F_MMAPABLE, -1);
     union bpf_attr attr = {.map_fd = (uint32_t)fd};
     int r = fd < 0 ? fd : bpf(BPF_MAP_FREEZE, &attr);
 
     return r < 0 ? r : take_fd(&fd);
+}
+
+static int create_usual(void) {
+    return create_array("opatch_usual", sizeof(struct opened_usual), 1, BPF_F_MMAPABLE, -1);
 }
 
 static int update(int map, uint32_t key, const void *value) {
@@ -66,7 +71,7 @@ static unsigned possible_cpus(void) {
 
 static int create_maps(struct counters_kernel *kernel) {
     _cleanup_free_ struct counter_rules *rules = io_alloc(1, sizeof(*rules));
-    _cleanup_close_ int model = -1;
+    _cleanup_close_ int model = -1, usual = -1;
     int r;
 
     kernel->cpus = possible_cpus();
@@ -80,6 +85,11 @@ static int create_maps(struct counters_kernel *kernel) {
     kernel->maps_fd = create_array("opatch_maps", 4, COUNTED_SLOTS + 1, 0, model);
     if (kernel->maps_fd < 0)
         return kernel->maps_fd;
+    usual = create_usual();
+    kernel->usual_fd =
+        usual < 0 ? usual : create_array("opatch_usuals", 4, COUNTED_SLOTS + 1, 0, usual);
+    if (kernel->usual_fd < 0)
+        return kernel->usual_fd;
     counter_rules_fill(rules);
     r = update(kernel->rules_fd, 0, rules);
     if (r < 0)
@@ -91,7 +101,9 @@ static int create_maps(struct counters_kernel *kernel) {
 
 static int load_program(struct counters_kernel *kernel, char *log, size_t log_size) {
     struct bpf_insn code[PROGRAM_MAX];
-    size_t n = counter_program(kernel->counted_fd, kernel->rules_fd, kernel->maps_fd, code);
+    const struct program_maps maps = {kernel->counted_fd, kernel->rules_fd, kernel->maps_fd,
+                                      kernel->usual_fd};
+    size_t n = counter_program(&maps, code);
     union bpf_attr attr = {
         .prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
         .insns = (uintptr_t)code,
@@ -116,8 +128,13 @@ static int fail(struct counters_kernel *kernel, struct err *err, int code) {
 int counters_kernel_load(struct counters_kernel *kernel, struct err *err) {
     int r;
 
-    *kernel = (struct counters_kernel){.counted_fd = -1, .rules_fd = -1, .maps_fd = -1,
-                                       .program_fd = -1, .link_fd = -1, .counted = MAP_FAILED};
+    *kernel = (struct counters_kernel){.counted_fd = -1,
+                                       .rules_fd = -1,
+                                       .maps_fd = -1,
+                                       .usual_fd = -1,
+                                       .program_fd = -1,
+                                       .link_fd = -1,
+                                       .counted = MAP_FAILED};
     r = create_maps(kernel);
     if (r < 0)
         return fail(kernel, err, r);
@@ -132,8 +149,8 @@ int counters_kernel_load(struct counters_kernel *kernel, struct err *err) {
 }
 
 void counters_kernel_unload(struct counters_kernel *kernel) {
-    int *const fds[] = {&kernel->link_fd, &kernel->program_fd, &kernel->maps_fd,
-                        &kernel->rules_fd, &kernel->counted_fd};
+    int *const fds[] = {&kernel->link_fd,  &kernel->program_fd, &kernel->maps_fd,
+                        &kernel->usual_fd, &kernel->rules_fd,   &kernel->counted_fd};
 
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
         cleanup_closep(fds[i]);
@@ -144,9 +161,10 @@ void counters_kernel_unload(struct counters_kernel *kernel) {
     kernel->counted = MAP_FAILED;
 }
 
-int counters_kernel_add(struct counters_kernel *kernel, uint64_t cgroup, int *ret_fd) {
+int counters_kernel_add(struct counters_kernel *kernel, uint64_t cgroup, int *ret_fd,
+                        int *ret_usual_fd) {
     int place = counted_place(kernel->counted, cgroup), r;
-    _cleanup_close_ int fd = -1;
+    _cleanup_close_ int fd = -1, usual = -1;
 
     if (place < 0)
         return place;
@@ -154,6 +172,13 @@ int counters_kernel_add(struct counters_kernel *kernel, uint64_t cgroup, int *re
     r = fd < 0 ? fd : update(kernel->maps_fd, (uint32_t)place, &fd);
     if (r < 0)
         return r;
+    if (ret_usual_fd) {
+        usual = create_usual();
+        r = usual < 0 ? usual : update(kernel->usual_fd, (uint32_t)place, &usual);
+        if (r < 0)
+            return r;
+        *ret_usual_fd = take_fd(&usual);
+    }
     __atomic_store_n(&kernel->counted->id[place], cgroup, __ATOMIC_RELEASE);
     *ret_fd = take_fd(&fd);
     return 0;
@@ -166,6 +191,8 @@ void counters_kernel_remove(struct counters_kernel *kernel, uint64_t cgroup) {
     if (kernel->counted->id[place] != cgroup && kernel->counted->id[++place] != cgroup)
         return;
     __atomic_store_n(&kernel->counted->id[place], 0, __ATOMIC_RELEASE);
+    bpf(BPF_MAP_DELETE_ELEM, &attr);
+    attr.map_fd = (uint32_t)kernel->usual_fd;
     bpf(BPF_MAP_DELETE_ELEM, &attr);
 }
 

@@ -12,7 +12,7 @@
 struct counted;
 
 struct counters_kernel {
-    int counted_fd, rules_fd, maps_fd, program_fd;
+    int counted_fd, rules_fd, maps_fd, usual_fd, program_fd;
     int link_fd;             /* -1: detached */
     unsigned cpus;           /* possible CPUs: entries of a container's map */
     struct counted *counted; /* shared with the program */
@@ -23,8 +23,10 @@ int counters_kernel_load(struct counters_kernel *kernel, struct err *err);
 void counters_kernel_unload(struct counters_kernel *kernel);
 
 /* Counts the tasks of this cgroup (v2 id: the inode number of its directory) from now on, while
- * attached. *ret_fd is the read-only map of its counts, see counters.h. -ENOSPC: no place is free. */
-int counters_kernel_add(struct counters_kernel *kernel, uint64_t cgroup, int *ret_fd);
+ * attached. *ret_fd is the read-only map of its counts, see counters.h; with ret_usual_fd opened
+ * paths are tested against that map. -ENOSPC: no place is free. */
+int counters_kernel_add(struct counters_kernel *kernel, uint64_t cgroup, int *ret_fd,
+                        int *ret_usual_fd);
 void counters_kernel_remove(struct counters_kernel *kernel, uint64_t cgroup);
 
 /* While attached, every system call of the host pays for it. */

@@ -42,9 +42,9 @@ static const char *const capabilities[] = {
 
 struct client {
     struct family family; /* first: what accounting knows of it */
-    int socket, counts_fd, page_fd;
+    int socket, counts_fd, page_fd, usual_fd;
     char key[20];
-    const uint64_t *counts;
+    const struct counter_cpu *counts;
     enum counters mode;
     bool attention;
     uint32_t budget_ppm;
@@ -77,8 +77,9 @@ static uint64_t calls_inside(const struct host *host) {
     uint64_t sum = 0;
 
     for (unsigned i = 0; i < host->n; i++)
-        for (size_t j = 0; host->clients[i]->counts && j < host->kernel.cpus * FEATURES_MAX; j++)
-            sum += __atomic_load_n(&host->clients[i]->counts[j], __ATOMIC_RELAXED);
+        for (size_t j = 0; host->clients[i]->counts && j < host->kernel.cpus; j++)
+            for (unsigned f = 0; f < features_count; f++)
+                sum += __atomic_load_n(&host->clients[i]->counts[j].count[f], __ATOMIC_RELAXED);
     return sum;
 }
 
@@ -182,14 +183,14 @@ static void forget(struct host *host, unsigned i) {
 
     if (client->counts) {
         counters_kernel_remove(&host->kernel, client->family.cgroup);
-        munmap((void *)(uintptr_t)client->counts,
-               host->kernel.cpus * FEATURES_MAX * sizeof(uint64_t));
+        munmap((void *)(uintptr_t)client->counts, host->kernel.cpus * sizeof(*client->counts));
     }
     if (client->family.page)
         munmap(client->family.page, sizeof(*client->family.page));
     cleanup_closep(&client->socket);
     cleanup_closep(&client->counts_fd);
     cleanup_closep(&client->page_fd);
+    cleanup_closep(&client->usual_fd);
     free(client);
     host->n--;
     host->clients[i] = host->clients[host->n];
@@ -216,7 +217,7 @@ static int make_page(struct host *host, struct client *client) {
 }
 
 /* Counting for one client; 0 also when it asked for none. */
-static int add_counts(struct host *host, struct client *client, struct err *err) {
+static int add_counts(struct host *host, struct client *client, bool opened, struct err *err) {
     void *counts;
     int r;
 
@@ -226,10 +227,11 @@ static int add_counts(struct host *host, struct client *client, struct err *err)
         return err_set(err, EOPNOTSUPP, "%s", host->refused.text);
     if (client->family.cgroup == 0)
         return err_set(err, ENOTSUP, "the container has no cgroup v2 of its own");
-    r = counters_kernel_add(&host->kernel, client->family.cgroup, &client->counts_fd);
+    r = counters_kernel_add(&host->kernel, client->family.cgroup, &client->counts_fd,
+                            opened ? &client->usual_fd : NULL);
     if (r < 0)
         return err_errno(err, -r, "the container cannot be counted");
-    counts = mmap(NULL, host->kernel.cpus * FEATURES_MAX * sizeof(uint64_t), PROT_READ, MAP_SHARED,
+    counts = mmap(NULL, host->kernel.cpus * sizeof(*client->counts), PROT_READ, MAP_SHARED,
                   client->counts_fd, 0);
     if (counts == MAP_FAILED)
         return err_errno(err, errno, "the counts cannot be mapped");
@@ -250,10 +252,10 @@ static int reply(struct host *host, const struct client *client, int error, cons
     struct iovec iov = {&answer, sizeof(answer)};
     union {
         struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int) * 2)];
+        char room[CMSG_SPACE(sizeof(int) * COUNTERS_FDS)];
     } control = {0};
-    int fds[2] = {client->page_fd, client->counts_fd};
-    unsigned n = client->counts_fd >= 0 ? 2 : 1;
+    int fds[COUNTERS_FDS] = {client->page_fd, client->counts_fd, client->usual_fd};
+    unsigned n = client->counts_fd < 0 ? 1 : client->usual_fd < 0 ? 2 : 3;
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
                          .msg_controllen = CMSG_SPACE(sizeof(int) * n)};
 
@@ -278,7 +280,7 @@ static int serve_hello(struct client *client, const struct counters_request *req
     return 0;
 }
 
-static int serve_start(struct host *host, struct client *client) {
+static int serve_start(struct host *host, struct client *client, bool opened) {
     _cleanup_free_ char *dir = io_format("%s/%s", host->state_dir, client->key);
     _cleanup_state_ struct state state = {0};
     struct err err = {0};
@@ -292,7 +294,7 @@ static int serve_start(struct host *host, struct client *client) {
     if (r < 0)
         return r;
     client->family.cgroup = accounting_cgroup(state.init_pid);
-    r = add_counts(host, client, &err);
+    r = add_counts(host, client, opened, &err);
     accounting_follow(&host->accounting, &client->family, state.init_pid);
     if (host->kernel.link_fd >= 0)
         begin_span(host);
@@ -324,7 +326,7 @@ static void serve_client(struct host *host, const struct client *which) {
     if (n == sizeof(request) && request.type == COUNTERS_HELLO)
         r = serve_hello(host->clients[i], &request);
     else if (n == sizeof(request) && request.type == COUNTERS_START)
-        r = serve_start(host, host->clients[i]);
+        r = serve_start(host, host->clients[i], request.value != 0);
     else if (n == sizeof(request) && request.type == COUNTERS_ATTENTION)
         r = serve_attention(host, host->clients[i], request.value != 0);
     if (r < 0)
@@ -345,7 +347,7 @@ static void serve_listen(struct host *host) {
         return;
     }
     client = io_alloc(1, sizeof(*client));
-    *client = (struct client){.socket = fd, .counts_fd = -1, .page_fd = -1};
+    *client = (struct client){.socket = fd, .counts_fd = -1, .page_fd = -1, .usual_fd = -1};
     host->clients[host->n] = client;
     host->families[host->n++] = &client->family;
     if (watch(host, fd, (uintptr_t)client) < 0)

@@ -9,6 +9,7 @@
 
 #include "shim/base/cleanup.h"
 #include "shim/base/seccomp.h"
+#include "shim/counters.h"
 
 /* Of the kernel's struct pt_regs and of the first member of its struct task_struct (thread_info):
  * where an argument is, and which bit says that the call came through the compat ABI. */
@@ -57,6 +58,9 @@ static void fill_call(struct counter_rules *rules, unsigned abi, unsigned first)
         rule.other = (uint32_t)sizes + 1;
         rule.arg = argument_offset[abi][2] + 1;
     }
+    if (features[last].source == SOURCE_PATH && strncmp(f->syscall, "open", 4) == 0 &&
+        features[last].kind == EVIDENCE_OPEN)
+        rule.path = argument_offset[abi][features[last].evidence_arg] + 1;
     rules->call[abi][nr] = rule;
 }
 
@@ -79,7 +83,11 @@ int counted_place(const struct counted *counted, uint64_t id) {
 }
 
 /* One program under way. A jump goes to a label, whose place is known at the end. */
-enum label { FOUND, NATIVE, SIZED, COUNT, END, LABELS };
+enum label { FOUND, NATIVE, SIZED, COUNT, HASHED, END, LABELS };
+
+#define PATH_SIZE 208 /* with its NUL */
+_Static_assert(sizeof(struct opened_record) == 256 && sizeof(struct counter_rule) == 32,
+               "the program shifts by these");
 
 struct assembly {
     struct bpf_insn *code;
@@ -106,6 +114,11 @@ static void jump(struct assembly *a, uint8_t op, uint8_t dst, int32_t imm, enum 
 static void jump_equal(struct assembly *a, uint8_t dst, uint8_t src, enum label to) {
     a->target[a->n] = to + 1;
     emit(a, BPF_JMP | BPF_JEQ | BPF_X, dst, src, 0, 0);
+}
+
+static void jump_unequal(struct assembly *a, uint8_t dst, uint8_t src, enum label to) {
+    a->target[a->n] = to + 1;
+    emit(a, BPF_JMP | BPF_JNE | BPF_X, dst, src, 0, 0);
 }
 
 static void move(struct assembly *a, uint8_t dst, uint8_t src) {
@@ -215,7 +228,7 @@ static void find_rule(struct assembly *a, int rules_fd) {
     jump(a, BPF_JEQ, BPF_REG_1, 0, NATIVE);
     alu(a, BPF_ADD, BPF_REG_7, RULES_CALLS);
     label(a, NATIVE);
-    alu(a, BPF_LSH, BPF_REG_7, 4);
+    alu(a, BPF_LSH, BPF_REG_7, 5);
     load_map(a, BPF_REG_9, BPF_PSEUDO_MAP_VALUE, rules_fd);
     add(a, BPF_REG_9, BPF_REG_7);
 }
@@ -248,20 +261,113 @@ static void apply_rule(struct assembly *a) {
     increment(a);
 }
 
-size_t counter_program(int counted_fd, int rules_fd, int maps_fd,
-                       struct bpf_insn ret[PROGRAM_MAX]) {
+/* R7 = the next record of this CPU's ring with the path at the address in R10 - 16, R8 = the usual
+ * paths, R9 = the counts; or the container has none, or the path cannot be read. R7 was row + 1. */
+static void read_opened(struct assembly *a, int usual_fd) {
+    load(a, BPF_W, BPF_REG_1, BPF_REG_9, offsetof(struct counter_rule, path));
+    jump(a, BPF_JEQ, BPF_REG_1, 0, END);
+    load(a, BPF_W, BPF_REG_2, BPF_REG_9, offsetof(struct counter_rule, row));
+    jump_unequal(a, BPF_REG_7, BPF_REG_2, END);
+    load(a, BPF_DW, BPF_REG_3, BPF_REG_6, 0);
+    add(a, BPF_REG_3, BPF_REG_1);
+    alu(a, BPF_SUB, BPF_REG_3, 1);
+    store(a, BPF_DW, BPF_REG_10, -32, BPF_REG_3);
+    move(a, BPF_REG_9, BPF_REG_8);
+    load(a, BPF_W, BPF_REG_1, BPF_REG_10, -24);
+    look_up(a, usual_fd);
+    move(a, BPF_REG_8, BPF_REG_0);
+    set(a, BPF_REG_1, 0);
+    look_up(a, -1);
+    move(a, BPF_REG_8, BPF_REG_0);
+    load(a, BPF_DW, BPF_REG_3, BPF_REG_10, -32);
+    read_kernel(a);
+    move(a, BPF_REG_6, BPF_REG_7);
+    load(a, BPF_DW, BPF_REG_1, BPF_REG_9, offsetof(struct counter_cpu, opens));
+    alu(a, BPF_AND, BPF_REG_1, OPENED_RING - 1);
+    alu(a, BPF_LSH, BPF_REG_1, 8);
+    move(a, BPF_REG_7, BPF_REG_9);
+    alu(a, BPF_ADD, BPF_REG_7, offsetof(struct counter_cpu, ring));
+    add(a, BPF_REG_7, BPF_REG_1);
+    emit(a, BPF_ST | BPF_MEM | BPF_DW, BPF_REG_7, 0, offsetof(struct opened_record, stamp), 0);
+    store(a, BPF_W, BPF_REG_7, offsetof(struct opened_record, row), BPF_REG_6);
+    move(a, BPF_REG_1, BPF_REG_7);
+    alu(a, BPF_ADD, BPF_REG_1, offsetof(struct opened_record, path));
+    set(a, BPF_REG_2, PATH_SIZE);
+    load(a, BPF_DW, BPF_REG_3, BPF_REG_10, -16);
+    call(a, BPF_FUNC_probe_read_user_str);
+    jump(a, BPF_JSLE, BPF_REG_0, 1, END);
+}
+
+/* R0 = multiplier, R2 = hash of the path at R7, R4 = that up to its last slash: hash * multiplier +
+ * byte. */
+static void hash_opened(struct assembly *a) {
+    size_t loop;
+
+    load(a, BPF_DW, BPF_REG_0, BPF_REG_8, offsetof(struct opened_usual, multiplier));
+    set(a, BPF_REG_1, 0);
+    set(a, BPF_REG_2, 1);
+    set(a, BPF_REG_4, 1);
+    loop = a->n;
+    jump(a, BPF_JGE, BPF_REG_1, PATH_SIZE, HASHED);
+    move(a, BPF_REG_3, BPF_REG_7);
+    add(a, BPF_REG_3, BPF_REG_1);
+    load(a, BPF_B, BPF_REG_5, BPF_REG_3, offsetof(struct opened_record, path));
+    jump(a, BPF_JEQ, BPF_REG_5, 0, HASHED);
+    emit(a, BPF_ALU64 | BPF_MUL | BPF_X, BPF_REG_2, BPF_REG_0, 0, 0);
+    add(a, BPF_REG_2, BPF_REG_5);
+    alu(a, BPF_ADD, BPF_REG_1, 1);
+    emit(a, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, 1, '/');
+    move(a, BPF_REG_4, BPF_REG_2);
+    emit(a, BPF_JMP | BPF_JA, 0, 0, (int16_t)((int)loop - (int)a->n - 1), 0);
+    label(a, HASHED);
+}
+
+/* Ends when the hash is among the usual ones. */
+static void test_usual(struct assembly *a, uint8_t hash) {
+    const int16_t slot = offsetof(struct opened_usual, slot);
+
+    move(a, BPF_REG_3, hash);
+    emit(a, BPF_ALU64 | BPF_MUL | BPF_X, BPF_REG_3, BPF_REG_0, 0, 0);
+    alu(a, BPF_RSH, BPF_REG_3, 64 - USUAL_BITS);
+    alu(a, BPF_LSH, BPF_REG_3, 3);
+    add(a, BPF_REG_3, BPF_REG_8);
+    load(a, BPF_DW, BPF_REG_5, BPF_REG_3, slot);
+    jump_equal(a, BPF_REG_5, hash, END);
+    load(a, BPF_DW, BPF_REG_5, BPF_REG_3, slot + 8);
+    jump_equal(a, BPF_REG_5, hash, END);
+}
+
+/* The record at R7 is complete. */
+static void report_opened(struct assembly *a) {
+    move(a, BPF_REG_1, BPF_REG_7);
+    alu(a, BPF_ADD, BPF_REG_1, offsetof(struct opened_record, comm));
+    set(a, BPF_REG_2, sizeof(((struct opened_record *)0)->comm));
+    call(a, BPF_FUNC_get_current_comm);
+    load(a, BPF_DW, BPF_REG_1, BPF_REG_9, offsetof(struct counter_cpu, opens));
+    alu(a, BPF_ADD, BPF_REG_1, 1);
+    store(a, BPF_DW, BPF_REG_7, offsetof(struct opened_record, stamp), BPF_REG_1);
+    store(a, BPF_DW, BPF_REG_9, offsetof(struct counter_cpu, opens), BPF_REG_1);
+}
+
+size_t counter_program(const struct program_maps *maps, struct bpf_insn ret[PROGRAM_MAX]) {
     struct assembly a = {.code = ret};
 
-    find_container(&a, counted_fd);
+    find_container(&a, maps->counted);
     label(&a, FOUND);
-    look_up(&a, maps_fd);
+    store(&a, BPF_W, BPF_REG_10, -24, BPF_REG_1);
+    look_up(&a, maps->maps);
     move(&a, BPF_REG_8, BPF_REG_0);
     call(&a, BPF_FUNC_get_smp_processor_id);
     move(&a, BPF_REG_1, BPF_REG_0);
     look_up(&a, -1);
     move(&a, BPF_REG_8, BPF_REG_0);
-    find_rule(&a, rules_fd);
+    find_rule(&a, maps->rules);
     apply_rule(&a);
+    read_opened(&a, maps->usual);
+    hash_opened(&a);
+    test_usual(&a, BPF_REG_2);
+    test_usual(&a, BPF_REG_4);
+    report_opened(&a);
     label(&a, END);
     set(&a, BPF_REG_0, 0);
     emit(&a, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);

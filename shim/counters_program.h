@@ -21,6 +21,8 @@ struct counter_rule {
     uint32_t other; /* row when (argument & mask) != 0; with mask 0: first row of the size classes */
     uint32_t arg;   /* byte offset of the argument in the registers + 1; 0: no test */
     uint32_t mask;
+    uint32_t path; /* byte offset of the path that the rest of the call opens + 1; 0: none */
+    uint32_t pad[3];
 };
 
 struct counter_rules {
@@ -46,9 +48,12 @@ void counter_rules_fill(struct counter_rules *rules);
 /* Finds a free place for id: -ENOSPC when both are taken, -EEXIST when it is there. */
 int counted_place(const struct counted *counted, uint64_t id);
 
-#define PROGRAM_MAX 128
+#define PROGRAM_MAX 256
 
 /* Assembles the program for maps of these descriptors: one value of struct counted, one value of
- * struct counter_rules, and by place the containers' maps (by CPU: FEATURES_MAX counts). Returns the
- * number of instructions. */
-size_t counter_program(int counted_fd, int rules_fd, int maps_fd, struct bpf_insn ret[PROGRAM_MAX]);
+ * struct counter_rules, and by place the containers' maps: struct counter_cpu by CPU, and one
+ * struct opened_usual. Returns the number of instructions. */
+struct program_maps {
+    int counted, rules, maps, usual;
+};
+size_t counter_program(const struct program_maps *maps, struct bpf_insn ret[PROGRAM_MAX]);

@@ -9,7 +9,7 @@
 #include "shim/counters.h"
 
 static size_t counts_size(unsigned cpus) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = cpus * FEATURES_MAX * sizeof(uint64_t);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = cpus * sizeof(struct counter_cpu);
 
     return (size + page - 1) / page * page;
 }
@@ -17,14 +17,16 @@ static size_t counts_size(unsigned cpus) {
 static void unmap(struct counters_reader *reader) {
     if (reader->counts)
         munmap((void *)(uintptr_t)reader->counts, counts_size(reader->page->cpus));
+    if (reader->usual)
+        munmap(reader->usual, sizeof(*reader->usual));
     if (reader->page)
         munmap((void *)(uintptr_t)reader->page, sizeof(*reader->page));
     *reader = (struct counters_reader){0};
 }
 
-int counters_reader_open(struct counters_reader *reader, int counts_fd, int page_fd) {
-    _cleanup_close_ int counts_owned = counts_fd, page_owned = page_fd;
-    void *page, *counts;
+int counters_reader_open(struct counters_reader *reader, const int fds[COUNTERS_FDS]) {
+    _cleanup_close_ int page_owned = fds[0], counts_owned = fds[1], usual_owned = fds[2];
+    void *page, *counts, *usual;
 
     unmap(reader);
     if (page_owned < 0)
@@ -40,6 +42,13 @@ int counters_reader_open(struct counters_reader *reader, int counts_fd, int page
             return -errno;
         reader->counts = counts;
     }
+    if (reader->counts && usual_owned >= 0) {
+        usual =
+            mmap(NULL, sizeof(*reader->usual), PROT_READ | PROT_WRITE, MAP_SHARED, usual_owned, 0);
+        if (usual == MAP_FAILED)
+            return -errno;
+        reader->usual = usual;
+    }
     counters_reader_read(reader);
     return 0;
 }
@@ -49,7 +58,7 @@ static void read_counts(struct counters_reader *reader) {
 
     for (unsigned cpu = 0; cpu < reader->page->cpus; cpu++)
         for (unsigned f = 0; f < FEATURES_MAX; f++)
-            sums[f] += __atomic_load_n(&reader->counts[cpu * FEATURES_MAX + f], __ATOMIC_RELAXED);
+            sums[f] += __atomic_load_n(&reader->counts[cpu].count[f], __ATOMIC_RELAXED);
     for (unsigned f = 0; f < FEATURES_MAX; f++)
         reader->grown[f] = sums[f] - reader->last[f];
     memcpy(reader->last, sums, sizeof(sums));

@@ -50,6 +50,23 @@ struct alarm {
     bool expired;      /* it was frozen and let go */
 };
 
+/* What the monitor has read of opened paths. A runtime's own opens, before a program of its starts,
+ * are known by its name and by that start, which comes a little later: so long they are held. */
+#define OPENED_HELD 64
+#define OPENED_HELD_ROWS 10
+struct held_open {
+    struct evidence evidence;
+    uint64_t row;
+};
+struct opened {
+    uint64_t *cursor;  /* by CPU */
+    uint64_t entries;  /* programs started by the runtime, at the last window */
+    const void *model; /* that knew the usual ones, … */
+    bool startup;      /* … and whether it was the start */
+    unsigned n_held;
+    struct held_open held[OPENED_HELD];
+};
+
 struct monitor {
     struct config config;
     struct state state;
@@ -68,6 +85,7 @@ struct monitor {
     unsigned watched; /* opens of watched files in the window at hand */
     int counters_fd; /* connection to opatch-counters; -1: none */
     struct counters_reader counters;
+    struct opened opened;
     uint64_t odd_row; /* number of windows up to the last odd one; 0: none */
     bool attentive;   /* every window is to be counted */
     uint64_t last_cpu_ns, last_memory;
@@ -110,6 +128,12 @@ void monitor_counters_start(struct monitor *monitor);
 void monitor_counters_serve(struct monitor *monitor);
 /* Asks for every window to be counted from an odd one on until things have been quiet for a while. */
 void monitor_attend(struct monitor *monitor, bool odd);
+
+/* monitor_opened.c: opened paths that the kernel did not find usual */
+/* Whether some opens are not notified. */
+bool opened_wanted(const struct monitor *monitor);
+/* Adds them as evidence to the newest window, and what the model knows to the usual ones. */
+void opened_collect(struct monitor *monitor);
 
 /* monitor_record.c */
 int recording_open(struct recording *recording, const char *dir, struct err *err);

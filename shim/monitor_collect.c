@@ -109,6 +109,7 @@ static void collect_evidence(struct monitor *m) {
     for (size_t i = 0; i < n; i++)
         w->evidence[w->evidences + i].row = (uint32_t)w->rows;
     w->evidences += n;
+    opened_collect(m);
 }
 
 /* What share of the growth since the last reading belongs to this window. */

@@ -32,22 +32,23 @@ void monitor_counters_connect(struct monitor *m, const char *key) {
 
 void monitor_counters_start(struct monitor *m) {
     if (m->counters_fd >= 0 && !m->counters.page)
-        counters_send(m->counters_fd, COUNTERS_START, 0);
+        counters_send(m->counters_fd, COUNTERS_START, opened_wanted(m));
 }
 
 void monitor_counters_serve(struct monitor *m) {
     struct counters_reply reply;
-    int fds[2] = {-1, -1};
+    static const int none[COUNTERS_FDS] = {-1, -1, -1};
+    int fds[COUNTERS_FDS] = {-1, -1, -1};
     int r = counters_receive(m->counters_fd, &reply, fds);
 
     if (r == -EAGAIN || r == -EINTR)
         return;
     if (r == 0)
-        r = counters_reader_open(&m->counters, fds[0], fds[1]);
+        r = counters_reader_open(&m->counters, fds);
     if (r == 0 && reply.error < 0 && reply.first)
         say_refused(m, reply.text);
     if (r < 0) { /* it ended: what it counted is unknown from here on */
-        counters_reader_open(&m->counters, -1, -1);
+        counters_reader_open(&m->counters, none);
         cleanup_closep(&m->counters_fd);
         m->counters_fd = -1;
     }

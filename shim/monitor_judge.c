@@ -73,6 +73,7 @@ void monitor_take_model(struct monitor *m, int fd, int error) {
             m->model = take_ptr(model);
             m->detector = detector_new(m->model, (const char (*)[WINDOWS_NAME_MAX])m->names,
                                        m->columns);
+            m->opened.model = NULL;
         }
     }
     if (r < 0 || fd < 0) {

@@ -63,6 +63,7 @@ static void rules_know_both_abis(void **state) {
     assert_int_equal(rule->other, features_find("openat.w") + 1);
     assert_int_equal(rule->arg, 96 + 1); /* rdx in pt_regs */
     assert_int_equal(rule->mask, 01103);
+    assert_int_equal(rule->path, 104 + 1); /* rsi */
     rule = rule_of(&rules, 1, AUDIT_ARCH_I386, "openat");
     assert_int_equal(rule->row, features_find("openat") + 1);
     assert_int_equal(rule->arg, 96 + 1); /* edx */
@@ -95,10 +96,12 @@ static void places_are_two_by_id(void **state) {
     assert_int_equal(counted_place(&counted, 2 * COUNTED_SLOTS - 1), COUNTED_SLOTS);
 }
 
-/* Every jump stays inside and forward, and the last instruction is the only way out. */
+/* Every jump stays inside, one alone goes back (the loop over a path), and the last instruction is
+ * the only way out. */
 static void program_is_well_formed(void **state) {
     struct bpf_insn code[PROGRAM_MAX];
-    size_t n = counter_program(3, 4, 5, code);
+    const struct program_maps maps = {3, 4, 5, 6};
+    size_t n = counter_program(&maps, code), back = 0;
 
     (void)state;
     assert_true(n > 30 && n <= PROGRAM_MAX);
@@ -108,12 +111,14 @@ static void program_is_well_formed(void **state) {
 
         assert_int_not_equal(code[i].code, BPF_JMP | BPF_EXIT);
         if (code[i].code == (BPF_LD | BPF_DW | BPF_IMM)) {
-            assert_true(code[i].imm >= 3 && code[i].imm <= 5);
+            assert_true(code[i].imm >= 3 && code[i].imm <= 6);
             assert_int_equal(code[++i].code, 0);
         } else if (BPF_CLASS(code[i].code) == BPF_JMP && op != BPF_CALL) {
-            assert_true(code[i].off >= 0 && i + 1 + (size_t)code[i].off < n);
+            back += code[i].off < 0;
+            assert_in_range((int)i + 1 + code[i].off, 0, n - 1);
         }
     }
+    assert_int_equal(back, 1);
 }
 
 int main(void) {

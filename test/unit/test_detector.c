@@ -10,6 +10,7 @@
 
 #include "nn/detector.h"
 #include "nn/model.h"
+#include "shim/base/cleanup.h"
 #include "synthetic.h"
 
 #define ROWS 1200
@@ -281,6 +282,32 @@ static void deviation_lists_what_differs(void **state) {
     assert_true(fabsf(list[1].value) >= fabsf(list[2].value));
 }
 
+/* A directory anywhere, but each path below /etc. */
+static void knows_what_was_learnt(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_model_ struct model *model = NULL;
+    _cleanup_detector_ struct detector *d = NULL;
+    static const struct {
+        const char *path;
+        bool known;
+    } cases[] = {
+        {"/srv/data/7", true}, {"/srv/data/other", true}, {"/srv/odd/file", false},
+        {"/etc/known", true},  {"/etc/odd", false},
+    };
+
+    (void)state;
+    synthetic_evidence(&train, 700, EVIDENCE_OPEN, "server", "/srv/data/file");
+    synthetic_evidence(&train, 701, EVIDENCE_OPEN, "server", "/etc/known");
+    model = trained(&train, &options);
+    d = detector_of(model, &train);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct evidence e = {.kind = EVIDENCE_OPEN};
+
+        snprintf(e.what, sizeof(e.what), "%s", cases[i].path);
+        assert_int_equal(detector_knows(d, &e, false), cases[i].known);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_an_attack_from_normal_load),
@@ -294,6 +321,7 @@ int main(void) {
         cmocka_unit_test(refuses_too_little),
         cmocka_unit_test(merges_runs_by_name),
         cmocka_unit_test(deviation_lists_what_differs),
+        cmocka_unit_test(knows_what_was_learnt),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes known numbers of known calls, mostly such that neither the C library nor a runtime makes on
- * its own. main: waits for /go, works once in every way, makes /tmp/done, and stays; once, getitimer: what main and the
- * test execute; idle: the container beside. */
+ * its own. main: waits for /go, works once in every way, makes /tmp/done, and stays; once, getitimer: what
+ * main and the test execute; idle: the container beside; opens: paths. */
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -63,6 +64,17 @@ static void pause_ms(long ms) {
     nanosleep(&t, NULL);
 }
 
+/* Twenty paths where the whole path matters, ten in one directory, each once; then all again, by a
+ * process of its own too. */
+static void opens(int times) {
+    char path[40];
+
+    for (int i = 0; i < times * 30; i++) {
+        snprintf(path, sizeof(path), i % 30 < 20 ? "/etc/odd-%d" : "/srv/data/%d", i % 30);
+        close(open(path, O_RDONLY));
+    }
+}
+
 int main(int argc, char *argv[]) {
     pthread_t threads[3];
 
@@ -81,6 +93,18 @@ int main(int argc, char *argv[]) {
         }
     while (access("/go", F_OK) != 0)
         pause_ms(50);
+    if (argc > 1 && strcmp(argv[1], "opens") == 0) {
+        opens(1);
+        pause_ms(500);
+        opens(40);
+        if (fork() == 0) {
+            opens(2);
+            close(open("/etc/shadow", O_RDONLY));
+            _exit(0);
+        }
+        for (;;)
+            pause_ms(200);
+    }
     close(memfd_create("calls", 0));
     close(open("/etc/passwd", O_RDONLY)); /* which the runtime opens as well */
     work();
