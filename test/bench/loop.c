@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For the benchmark. loop SECONDS: calls getppid(2) and prints how often a second. sleep: does nothing.
- * true: ends. agent SOCKET: the smallest listener that can be, to hold the responder against: takes the
- * notify descriptor that a runtime sends and answers every notification with CONTINUE. */
+/* For the benchmark. loop SECONDS: calls getppid(2) and prints how often a second. sleep: does
+ * nothing. true: ends. agent SOCKET: the smallest listener that can be, to hold the responder
+ * against: takes the notify descriptor that a runtime sends and answers every notification with
+ * CONTINUE. */
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +42,13 @@ static int answer(int fd) {
         struct seccomp_notif_resp reply = {.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
 
         memset(&notif, 0, sizeof(notif));
-        if (ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &notif) < 0)
-            return 0;
+        if (ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &notif) < 0) {
+            struct pollfd last = {.fd = fd};
+
+            if (poll(&last, 1, 0) == 1 && (last.revents & POLLHUP))
+                return 0;
+            continue; /* a signal took the call back */
+        }
         reply.id = notif.id;
         (void)!ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &reply);
     }
@@ -52,7 +59,9 @@ static int agent(const char *path) {
     int listener = socket(AF_UNIX, SOCK_STREAM, 0), connection, fd = -1;
     char text[8192], control[CMSG_SPACE(sizeof(int))];
     struct iovec iov = {text, sizeof(text)};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control,
                          .msg_controllen = sizeof(control)};
 
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
