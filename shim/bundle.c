@@ -216,6 +216,35 @@ static bool is_restricted(const struct json *syscalls, const struct json *end, c
     return false;
 }
 
+/* Takes a call out of all ALLOW entries and has it fail with ENOSYS, as on a kernel without it; what the
+ * profile denies stays denied in its own way. */
+static void refuse_call(struct json *syscalls, bool allowed_by_default, const char *call) {
+    bool allowed = allowed_by_default && !is_restricted(syscalls, NULL, call);
+    struct json *refusal;
+
+    for (struct json *entry = syscalls->first, *next; entry; entry = next) {
+        struct json *names = json_get(entry, "names");
+
+        next = entry->next;
+        if (strcmp(json_get_string(entry, "action"), ALLOW) != 0)
+            continue;
+        for (struct json *name = names->first, *after; name; name = after) {
+            after = name->next;
+            if (strcmp(name->text, call) != 0)
+                continue;
+            allowed |= !allowed_by_default;
+            json_free(json_detach(name));
+        }
+        if (!names->first)
+            json_free(json_detach(entry));
+    }
+    if (!allowed)
+        return;
+    refusal = new_entry("SCMP_ACT_ERRNO", call);
+    json_add(refusal, "errnoRet", json_new_u64(ENOSYS));
+    json_append(syscalls, refusal);
+}
+
 /* With a default of ALLOW, calls that no other action names are notified by entries of their own.
  * The profile's ALLOW entries have no effect (runtimes skip them) and must not get one. */
 static void add_unrestricted(struct json *syscalls, const struct notify_set *set) {
@@ -277,6 +306,7 @@ static struct json *ensure_profile(struct json *config) {
 int bundle_rewrite(struct json *config, const struct notify_set *set, const char *listener_path,
                    struct err *err) {
     struct json *seccomp = json_get(json_get(config, "linux"), "seccomp"), *syscalls;
+    bool by_default;
 
     if (config->type != JSON_OBJECT)
         return err_set(err, EINVAL, "not an object");
@@ -290,7 +320,10 @@ int bundle_rewrite(struct json *config, const struct notify_set *set, const char
     }
     seccomp = ensure_profile(config);
     syscalls = json_get(seccomp, "syscalls");
-    if (strcmp(json_get_string(seccomp, "defaultAction"), ALLOW) == 0)
+    by_default = strcmp(json_get_string(seccomp, "defaultAction"), ALLOW) == 0;
+    if (set->refuse_io_uring)
+        refuse_call(syscalls, by_default, "io_uring_setup");
+    if (by_default)
         add_unrestricted(syscalls, set);
     else
         split_entries(syscalls, set);

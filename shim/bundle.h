@@ -16,6 +16,7 @@ struct json;
  * by class when only its CLASS_ANY rows are; other mixtures notify it whole. */
 struct notify_set {
     bool row[FEATURES_MAX];
+    bool refuse_io_uring; /* io_uring_setup(2) fails with ENOSYS where the profile allows it */
 };
 
 /* Edits the parsed config.json. -EALREADY when the bundle has a listener or notify rules of its own,

@@ -145,6 +145,7 @@ void plan_make(const struct config *config, const char *profile, struct plan *re
     bool known = load_rates(config->data_dir, profile, &rates) == 0;
 
     plan_choose(config, known ? &rates : NULL, load_cost(config->data_dir), counters, ret_plan);
+    ret_plan->set.refuse_io_uring = config->io_uring == IO_URING_REFUSE;
 }
 
 int plan_save_set(int dirfd, const struct notify_set *set, struct err *err) {

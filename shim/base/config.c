@@ -12,6 +12,7 @@
 
 static const char *const mode_names[MODES] = {"off", "observe", "alert", "hold", "patch"};
 static const char *const capture_names[CAPTURES] = {"auto", "lean", "full"};
+static const char *const io_uring_names[IO_URINGS] = {"count", "refuse"};
 static const char *const counters_names[COUNTERS_MODES] = {"off", "duty", "always"};
 static const char *const expired_names[] = {"open", "closed"};
 
@@ -105,6 +106,7 @@ static const struct key keys[] = {
     KEY(runtime, KIND_PATH, NULL),
     KEY(mode, KIND_WORD, mode_names, MODES),
     KEY(capture, KIND_WORD, capture_names, CAPTURES),
+    KEY(io_uring, KIND_WORD, io_uring_names, IO_URINGS),
     KEY(counters, KIND_WORD, counters_names, COUNTERS_MODES),
     KEY(learn_seconds, KIND_U64, NULL, 0, 5, 86400),
     KEY(record_always, KIND_BOOL, NULL),

@@ -20,6 +20,7 @@ enum mode {
     MODES
 };
 
+enum io_uring { IO_URING_COUNT, IO_URING_REFUSE, IO_URINGS };
 enum capture { CAPTURE_AUTO, CAPTURE_LEAN, CAPTURE_FULL, CAPTURES };
 enum counters { COUNTERS_OFF, COUNTERS_DUTY, COUNTERS_ALWAYS, COUNTERS_MODES };
 
@@ -27,6 +28,7 @@ struct config {
     char *runtime;   /* absolute path of the low-level runtime; NULL: first of runc, crun in PATH */
     enum mode mode;  /* alert */
     enum capture capture;
+    enum io_uring io_uring;
     enum counters counters;
     uint64_t learn_seconds;            /* 180: seconds with activity before a model is trained */
     bool record_always;                /* false: windows are recorded while learning only */

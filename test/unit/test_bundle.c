@@ -106,6 +106,32 @@ static void rewrites_profiles(void **state) {
 }
 
 /* No profile: everything is allowed under every ABI of the machine. */
+static void refuses_io_uring_when_asked(void **state) {
+    static const struct {
+        const char *before, *after;
+    } cases[] = {
+        {SECCOMP(DENY, "{\"names\":[\"read\",\"io_uring_setup\"]," ALLOW "},{\"names\":[\"io_uring_setup\"]," ALLOW "}"),
+         AFTER(DENY, "{\"names\":[\"read\"]," ALLOW "},{\"names\":[\"io_uring_setup\"]," ERRNO ",\"errnoRet\":38}")},
+        {SECCOMP(DENY, "{\"names\":[\"read\"]," ALLOW "}"), AFTER(DENY, "{\"names\":[\"read\"]," ALLOW "}")},
+        {SECCOMP("SCMP_ACT_ALLOW", "{\"names\":[\"io_uring_setup\"],\"action\":\"SCMP_ACT_KILL\"}"),
+         AFTER("SCMP_ACT_ALLOW", "{\"names\":[\"io_uring_setup\"],\"action\":\"SCMP_ACT_KILL\"}")},
+        {SECCOMP("SCMP_ACT_ALLOW", ""),
+         AFTER("SCMP_ACT_ALLOW", "{\"names\":[\"io_uring_setup\"]," ERRNO ",\"errnoRet\":38}")},
+    };
+    struct notify_set set = {.refuse_io_uring = true};
+
+    (void)state;
+    set.row[features_find("io_uring_setup")] = true;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct err err = {0};
+        int result;
+        _cleanup_free_ char *got = rewrite(cases[i].before, &set, &result, &err);
+
+        assert_int_equal(result, 0);
+        assert_string_equal(got, cases[i].after);
+    }
+}
+
 static void makes_a_profile_where_none_was(void **state) {
     static const char *const before[] = {
         "{\"a\":1}", "{\"a\":1,\"linux\":{}}", "{\"a\":1,\"linux\":{\"seccomp\":null}}",
@@ -220,6 +246,7 @@ static void is_done_once(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rewrites_profiles),
+        cmocka_unit_test(refuses_io_uring_when_asked),
         cmocka_unit_test(makes_a_profile_where_none_was),
         cmocka_unit_test(keeps_everything_else_byte_for_byte),
         cmocka_unit_test(leaves_alone_what_it_refuses),
