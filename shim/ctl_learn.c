@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -90,6 +91,20 @@ static int leave_rates(const struct config *config, const char *profile, const i
                            err);
 }
 
+/* Makes the directory of models and waits for the other trainings of this host: a dozen containers that
+ * have learnt at the same time must not take all its memory. Held until the process ends. */
+static int take_turn(const char *models, struct err *err) {
+    int r = io_mkdir_p(models, 0700, err), fd;
+
+    if (r < 0)
+        return r;
+    fd = open(models, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd >= 0 && flock(fd, LOCK_EX) < 0)
+        if (errno != EINTR)
+            return err_errno(err, errno, "cannot lock %s", models);
+    return fd < 0 ? err_errno(err, errno, "cannot open %s", models) : 0;
+}
+
 int ctl_train(const struct config *config, int argc, char *argv[]) {
     _cleanup_free_ char *runs = NULL, *models = NULL, *path = NULL;
     _cleanup_spawn_ struct spawn_result result = {0};
@@ -107,9 +122,9 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
         err_set(&err, ENOENT, "profile \"%s\" has no recorded windows", argv[1]);
         return ctl_fail("train", &err);
     }
-    r = run_trainer(config, false, fds, n, &result, &err);
+    r = take_turn(models, &err);
     if (r == 0)
-        r = io_mkdir_p(models, 0700, &err);
+        r = run_trainer(config, false, fds, n, &result, &err);
     if (r == 0)
         r = io_replace_file(AT_FDCWD, path, result.output, result.output_size, 0600, (uid_t)-1,
                             (gid_t)-1, &err);

@@ -178,6 +178,14 @@ static void write_stopped(struct keeper *keeper) {
         event_write(events, &event);
 }
 
+/* Its recorded windows stay: the profile's next container learns from them. */
+static void end_trainer(struct shared *s) {
+    int pidfd = shared_fd(s, HELD_CHILD);
+
+    if (pidfd >= 0 && atomic_load(&s->child_kind) == CHILD_TRAIN)
+        syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+}
+
 void keeper_clean_up(struct keeper *keeper) {
     struct shared *s = keeper->shared;
     struct pollfd monitor = {.fd = shared_fd(s, HELD_MONITOR), .events = POLLIN};
@@ -189,6 +197,7 @@ void keeper_clean_up(struct keeper *keeper) {
     shared_drop(s, HELD_MONITOR_SOCKET); /* the monitor finishes its record */
     if (monitor.fd >= 0 && poll(&monitor, 1, MONITOR_END_MS) != 1)
         syscall(SYS_pidfd_send_signal, monitor.fd, SIGKILL, NULL, 0);
+    end_trainer(s);
     write_stopped(keeper);
     atomic_store(&s->finished, 1);
 }
