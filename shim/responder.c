@@ -11,7 +11,7 @@
 #include "shim/base/tally.h"
 #include "shim/evidence.h"
 
-#define BATCH 64 /* notifications of one listener before the others get their turn */
+#define BATCH 64 /* notifications of the busy listener before the others get their turn */
 
 struct responder {
     struct shared *shared;
@@ -59,31 +59,49 @@ static void end_listener(struct shared *shared, struct listener *listener) {
     (void)!write(shared_fd(shared, HELD_WAKE), &one, sizeof(one));
 }
 
-static void serve(struct responder *r, uint32_t slot, uint32_t events) {
+/* One notification; false when the listener has ended. */
+static bool serve(struct responder *r, uint32_t slot, uint32_t events) {
     struct shared *shared = r->shared;
     struct listener *listener = &shared->listeners[slot];
-    struct pollfd more = {.fd = listener->fd, .events = POLLIN};
+    struct seccomp_notif *notif = &shared->received.notif;
 
-    for (int i = 0; i < BATCH && (events & EPOLLIN); i++) {
-        struct seccomp_notif *notif = &shared->received.notif;
-
+    if (events & EPOLLIN) {
         memset(&shared->received, 0, sizeof(shared->received));
         atomic_store(&shared->starts, 0);
         atomic_store(&shared->row, -1);
         atomic_store(&shared->serving, (int)slot);
         if (ioctl(listener->fd, SECCOMP_IOCTL_NOTIF_RECV, notif) == 0)
             answer(r, listener, notif);
-        else if (errno != EINTR && errno != ENOENT)
-            break;
-        more.revents = 0;
-        if (poll(&more, 1, 0) <= 0)
-            return;
-        events = (uint32_t)more.revents;
-    }
-    if ((events & (EPOLLHUP | EPOLLERR)) && !(events & EPOLLIN))
+    } else if (events & (EPOLLHUP | EPOLLERR)) {
         end_listener(shared, listener);
+        return false;
+    }
+    return true;
 }
 
+/* Serves what the epoll says; true when the keeper has ended. busy becomes the listener that was
+ * served last. */
+static bool serve_all(struct responder *r, struct pollfd *busy, uint32_t *busy_slot) {
+    struct epoll_event events[64];
+    int n = epoll_wait(shared_fd(r->shared, HELD_RESPONDER_EPOLL), events, 64, 0);
+
+    for (int i = 0; i < n; i++) {
+        uint32_t slot = events[i].data.u32;
+
+        if (slot == RESPONDER_KEEPER_ENDED)
+            return true;
+        if (serve(r, slot, events[i].events)) {
+            *busy_slot = slot;
+            busy->fd = r->shared->listeners[slot].fd;
+        } else if (slot == *busy_slot) {
+            busy->fd = -1;
+        }
+    }
+    return false;
+}
+
+/* The listener that was served last is waited for by itself too: a wake-up on the caller's own CPU
+ * (SYNC_WAKE_UP) does not get through an epoll. */
 int responder_run(struct shared *shared, const struct decode *decode) {
     struct responder r = {
         .shared = shared,
@@ -91,17 +109,23 @@ int responder_run(struct shared *shared, const struct decode *decode) {
         .row_execve = features_of_call("execve"),
         .row_execveat = features_of_call("execveat"),
     };
+    struct pollfd wait[] = {{.fd = -1, .events = POLLIN},
+                            {.fd = shared_fd(shared, HELD_RESPONDER_EPOLL), .events = POLLIN}};
+    uint32_t busy = UINT32_MAX;
 
-    for (;;) {
-        struct epoll_event events[64];
-        int n = epoll_wait(shared_fd(shared, HELD_RESPONDER_EPOLL), events, 64, -1);
-
-        if (n < 0 && errno != EINTR)
-            return errno;
-        for (int i = 0; i < n; i++) {
-            if (events[i].data.u32 == RESPONDER_KEEPER_ENDED)
-                return 0;
-            serve(&r, events[i].data.u32, events[i].events);
+    for (unsigned in_a_row = 0;; in_a_row++) {
+        if (poll(wait, 2, -1) < 0) {
+            if (errno != EINTR)
+                return errno;
+            continue;
         }
+        if (wait[0].fd >= 0 && wait[0].revents && in_a_row < BATCH) {
+            if (!serve(&r, busy, (uint32_t)wait[0].revents) || (wait[0].revents & POLLNVAL))
+                wait[0].fd = -1;
+            continue;
+        }
+        in_a_row = 0;
+        if (serve_all(&r, &wait[0], &busy))
+            return 0;
     }
 }

@@ -175,6 +175,8 @@ uint64_t state_starttime(pid_t pid) {
     if (pid <= 0 || io_read_file(AT_FDCWD, path, 4096, &text, &size, NULL) < 0)
         return 0;
     p = strrchr(text, ')');
+    if (p && (strncmp(p, ") Z", 3) == 0 || strncmp(p, ") X", 3) == 0))
+        return 0; /* nobody has waited for it yet, and the runtime calls it stopped */
     for (int field = 2; p && field < 22; field++)
         p = strchr(p + 1, ' ');
     return p ? strtoull(p + 1, NULL, 10) : 0;

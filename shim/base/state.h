@@ -67,7 +67,7 @@ void state_hold(int dir_fd);
 /* True while somebody keeps the directory. */
 int state_is_held(const char *dir);
 
-/* Start time of pid in clock ticks since boot, 0 when there is no such process. */
+/* Start time of pid in clock ticks since boot, 0 when there is no such process or it has ended. */
 uint64_t state_starttime(pid_t pid);
 
 const char *phase_name(enum phase phase);

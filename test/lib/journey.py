@@ -145,12 +145,17 @@ class Journey:
     def next_container(self):
         """A new container of the same image must be patched when its program starts."""
         self.engine.delete(self.name)
+        since = time.time()
         self.engine.start(self.case, self.name)
         healthy = engines.wait_healthy(self.engine, self.case, self.name)
         verdict, proof = self.case.trigger(self.pid())
         self.seen["next_refused"] = healthy and verdict == cases.REFUSED
         self.say("the next container of the image, attacked: "
                  f"{'refused' if self.seen['next_refused'] else 'NOT refused'}, {proof}")
+        if not self.seen["next_refused"]:
+            self.say("events since its start: " +
+                     "; ".join(f"{event['rule']}: {event['output']}" for event in self.under.events(since=since)))
+            self.say("kept patches: " + self.under.command("patches", check=False))
 
     def record(self, directory):
         """Keeps what the monitor recorded, with the row of the attack."""

@@ -188,6 +188,8 @@ static void tells_the_living_from_the_dead(void **state) {
     child = fork();
     if (child == 0)
         _exit(0);
+    waitid(P_PID, (id_t)child, &(siginfo_t){0}, WEXITED | WNOWAIT);
+    assert_int_equal(state_starttime(child), 0); /* ended, though nobody has waited for it */
     waitpid(child, NULL, 0);
     s = (struct state){.init_pid = child};
     assert_false(state_alive(&s));
