@@ -14,7 +14,7 @@ FIELDS = {  # name: (type, required)
     "manager": (str, True), "vulnerable": (str, True), "fixed": (str, True),
     "expected": (str, True), "entrypoint": (list, True), "port": (int, True),
     "memory_mb": (int, True), "env": (dict, False), "capabilities": (list, False), "shared": (str, False),
-    "note": (str, False),
+    "note": (str, False), "affected_before": (str, False),
 }
 WORKED, REFUSED, UNKNOWN = 0, 1, 2
 
@@ -47,6 +47,7 @@ class Case:
         self._check()
         for key in FIELDS:
             setattr(self, key, self.data.get(key, FIELDS[key][0]()))
+        self.affected_before = self.affected_before or self.fixed
 
     def _check(self):
         def need(condition, text):

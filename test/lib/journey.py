@@ -98,7 +98,8 @@ class Journey:
             began = time.time()
             verdict, proof = self.case.trigger(self.pid())
             ended = time.time()
-            alarm = self.under.wait_event(("alarm",), SETTLE, began, self.id)
+            # An alarm that was there already gets its name from the attack.
+            alarm = self.under.wait_event(("alarm", "identified"), SETTLE, began, self.id)
             named = self.under.wait_event(("identified",), SETTLE if alarm else 0, began, self.id)
         finally:
             self.case.stop_load(load)

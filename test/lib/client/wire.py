@@ -7,10 +7,23 @@ import os
 import socket
 import sys
 import time
+import traceback
 import uuid
 
 HOST = "127.0.0.1"
 PORT = int(os.environ.get("CASE_PORT", "0"))
+
+
+def could_not_tell(kind, value, trace):
+    """What a program of a case died of says nothing about the service: a trigger's status 1 would be
+    taken for "refused"."""
+    traceback.print_exception(kind, value, trace)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)
+
+
+sys.excepthook = could_not_tell
 
 
 class Response:
