@@ -43,8 +43,8 @@ const char *evidence_feature_name(enum evidence_feature feature) {
     return names[feature];
 }
 
-/* A word that names one thing of many: a number, four or more hexadecimal digits with a decimal one
- * among them, or six or more letters and digits mixed. */
+/* A word that names one thing of many: four or more hexadecimal digits with a decimal one among
+ * them, or six or more letters and digits mixed. */
 static bool is_identifier(const char *word, size_t size) {
     size_t digits = 0, hexadecimal = 0;
 
@@ -52,8 +52,20 @@ static bool is_identifier(const char *word, size_t size) {
         digits += isdigit((unsigned char)word[i]) != 0;
         hexadecimal += isxdigit((unsigned char)word[i]) != 0;
     }
-    return digits > 0 &&
-           (digits == size || (size >= 4 && hexadecimal == size) || (size >= 6 && digits >= 2));
+    return digits > 0 && ((size >= 4 && hexadecimal == size) || (size >= 6 && digits >= 2));
+}
+
+/* The word with its numbers replaced; returns the bytes written, at most size - 1. */
+static size_t replace_numbers(const char *word, size_t word_size, char *ret_text, size_t size) {
+    size_t out = 0;
+
+    for (size_t i = 0; i < word_size && out + 1 < size; i++) {
+        bool digit = isdigit((unsigned char)word[i]);
+
+        if (!digit || i == 0 || !isdigit((unsigned char)word[i - 1]))
+            ret_text[out++] = digit ? '#' : word[i];
+    }
+    return out;
 }
 
 void evidence_normalise(const char *text, char *ret_text, size_t size) {
@@ -70,8 +82,7 @@ void evidence_normalise(const char *text, char *ret_text, size_t size) {
             ret_text[out++] = '#';
             text += word;
         } else {
-            for (; word > 0 && out + 1 < size; word--)
-                ret_text[out++] = *text++;
+            out += replace_numbers(text, word, ret_text + out, size - out);
             text += word;
         }
     }
@@ -173,7 +184,7 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
         return connect_keys(evidence->what, ret_keys);
     case EVIDENCE_OPEN:
         evidence_normalise(evidence->what, path, sizeof(path));
-        return path_keys(path, is_software(path) ? EVIDENCE_OPEN_SOFTWARE : EVIDENCE_OPEN_UNSEEN,
+        return path_keys(path, is_software(evidence->what) ? EVIDENCE_OPEN_SOFTWARE : EVIDENCE_OPEN_UNSEEN,
                          is_secret(evidence->what) ? EVIDENCE_OPEN_SECRET : EVIDENCE_OPEN_SENSITIVE,
                          ret_keys);
     case EVIDENCE_WRITE:
@@ -258,6 +269,18 @@ void evidence_learn(struct evidence_set *set, const struct evidence *items, size
     }
 }
 
+void evidence_accept(struct evidence_set *set, const struct evidence *items, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        struct evidence_key keys[2];
+
+        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;)
+            if (keys[k].feature == EVIDENCE_OPEN_UNSEEN ||
+                keys[k].feature == EVIDENCE_OPEN_SOFTWARE ||
+                keys[k].feature == EVIDENCE_WRITE_UNSEEN)
+                add(set, &keys[k], EVIDENCE_STEADY);
+    }
+}
+
 static bool is_seen(const struct evidence_set *set, const struct evidence_key *key,
                     uint8_t phases) {
     size_t at = find(set, key->key);
@@ -269,13 +292,28 @@ static bool is_seen(const struct evidence_set *set, const struct evidence_key *k
            set->children[at] == EVIDENCE_OPEN_ENDED;
 }
 
+/* Whether key is a further one of the n in list; it is put there. */
+static bool is_another(uint64_t list[EVIDENCE_MOST_UNSEEN], size_t *n, uint64_t key) {
+    for (size_t i = 0; i < *n; i++)
+        if (list[i] == key)
+            return false;
+    if (*n == EVIDENCE_MOST_UNSEEN)
+        return false;
+    list[(*n)++] = key;
+    return true;
+}
+
 void evidence_count(const struct evidence_set *set, const struct evidence *items, size_t n,
                     uint8_t phases, float counts[EVIDENCE_FEATURES]) {
+    uint64_t unseen[EVIDENCE_MOST_UNSEEN];
+    size_t n_unseen = 0;
+
     for (size_t i = 0; i < n; i++) {
         struct evidence_key keys[2];
 
         for (size_t k = evidence_keys(&items[i], keys); k-- > 0;)
-            counts[keys[k].feature] += !is_seen(set, &keys[k], phases);
+            counts[keys[k].feature] += !is_seen(set, &keys[k], phases) &&
+                                       is_another(unseen, &n_unseen, keys[k].key);
     }
 }
 

@@ -38,6 +38,8 @@ enum { EVIDENCE_STEADY = 1, EVIDENCE_STARTUP = 2 };
  * (spools, caches, object stores): they never count as unseen. */
 #define EVIDENCE_OPEN_ENDED 8
 
+#define EVIDENCE_MOST_UNSEEN 64 /* different unseen strings that are counted of one list */
+
 struct evidence_set {
     size_t n;
     uint64_t *keys; /* ascending */
@@ -59,12 +61,18 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
 void evidence_learn(struct evidence_set *set, const struct evidence *items, size_t n,
                     uint8_t phase);
 
-/* Adds to counts[feature] one for every key of items that is not in set in one of phases. */
+/* Adds the directories of items [0, n) alone: what was reported once, and had no name, is not
+ * reported again. Programs, sensitive paths and connections are, each time. */
+void evidence_accept(struct evidence_set *set, const struct evidence *items, size_t n);
+
+/* Adds to counts[feature] one for every different key of items that is not in set in one of phases:
+ * twenty files of one new directory are one new thing. */
 void evidence_count(const struct evidence_set *set, const struct evidence *items, size_t n,
                     uint8_t phases, float counts[EVIDENCE_FEATURES]);
 
 void evidence_set_free(struct evidence_set *set);
 
-/* Replaces numbers, hexadecimal and mixed identifiers in a string by "#"; result of at most size
- * bytes with its NUL. For tests and evidence_keys. */
+/* Replaces numbers, hexadecimal and mixed identifiers in a string by "#", also a number inside a
+ * word (team3 and team7 are the same thing); result of at most size bytes with its NUL. For tests
+ * and evidence_keys. */
 void evidence_normalise(const char *text, char *ret_text, size_t size);

@@ -224,6 +224,18 @@ void monitor_try_naming(struct monitor *m) {
     ask_for_patch(m, &result);
 }
 
+/* An alarm without a name is told once: the directories in it are no news in this container. */
+static void accept_directories(struct monitor *m) {
+    const struct windows *w = &m->recent;
+    size_t first, count = alarm_rows(m, &first), from = 0, to = w->evidences;
+
+    while (from < to && w->evidence[from].row < first)
+        from++;
+    while (to > from && w->evidence[to - 1].row >= first + count)
+        to--;
+    model_accept(m->model, w->evidence + from, to - from);
+}
+
 void monitor_quiet(struct monitor *m) {
     _cleanup_free_ char *output = io_format("Container %s is back to normal", m->state.id);
     struct json *fields = json_new(JSON_OBJECT);
@@ -236,6 +248,8 @@ void monitor_quiet(struct monitor *m) {
     json_add(fields, "opatch.windows",
              json_new_u64(m->alarm.last_row - m->alarm.first_row + 1));
     event_write(m->events_fd, &event);
+    if (strcmp(m->alarm.cve, MATCH_UNKNOWN) == 0)
+        accept_directories(m);
     memset(&m->alarm, 0, sizeof(m->alarm));
     m->abnormal_row = UINT64_MAX;
     monitor_set_phase(m, PHASE_WATCHING);

@@ -77,7 +77,8 @@ static void strings_are_normalised(void **state) {
     } cases[] = {
         {"/proc/123/stat", "/proc/#/stat"},
         {"/tmp/upload-83a7", "/tmp/upload-#"},
-        {"/usr/bin/python3", "/usr/bin/python3"},
+        {"/usr/bin/python3", "/usr/bin/python#"},
+        {"/srv/team3/x", "/srv/team#/x"},
         {"/var/lib/app/550e8400-e29b-41d4-a716-446655440000.dat", "/var/lib/app/#-#-#-#-#.dat"},
         {"/etc/passwd", "/etc/passwd"},
         {"/tmp/tmpk3x9q1/x", "/tmp/#/x"},
@@ -177,6 +178,52 @@ static void expects_more_where_much_varies(void **state) {
                      1); /* below the root: each its own */
 }
 
+static float sum_of(const struct evidence_set *set, const struct evidence *items, size_t n) {
+    float counts[EVIDENCE_FEATURES] = {0}, sum = 0;
+
+    evidence_count(set, items, n, EVIDENCE_STEADY, counts);
+    for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
+        sum += counts[f];
+    return sum;
+}
+
+static void counts_different_things(void **state) {
+    static const struct evidence items[] = {
+        {.kind = EVIDENCE_WRITE, .comm = "git", .what = "/srv/new/a"},
+        {.kind = EVIDENCE_WRITE, .comm = "git", .what = "/srv/new/b"},
+        {.kind = EVIDENCE_OPEN, .comm = "git", .what = "/srv/new/b"},
+        {.kind = EVIDENCE_WRITE, .comm = "git", .what = "/srv/other/b"},
+    };
+    struct evidence many[EVIDENCE_MOST_UNSEEN * 2] = {0};
+    const struct evidence_set none = {0};
+
+    (void)state;
+    assert_float_equal(sum_of(&none, items, ARRAY_SIZE(items)), 3, 0);
+    for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
+        many[i].kind = EVIDENCE_OPEN;
+        snprintf(many[i].what, sizeof(many[i].what), "/%c%c/x", 'a' + (int)i / 16, 'a' + (int)i % 16);
+    }
+    assert_float_equal(sum_of(&none, many, ARRAY_SIZE(many)), EVIDENCE_MOST_UNSEEN, 0);
+}
+
+static void accepts_directories_only(void **state) {
+    static const struct evidence items[] = {
+        {.kind = EVIDENCE_OPEN, .comm = "db", .what = "/srv/db/logical/x"},
+        {.kind = EVIDENCE_WRITE, .comm = "db", .what = "/srv/db/xact/0"},
+        {.kind = EVIDENCE_OPEN, .comm = "db", .what = "/usr/lib/db/x.so"},
+        {.kind = EVIDENCE_EXEC, .comm = "db", .what = "/bin/sh"},
+        {.kind = EVIDENCE_OPEN, .comm = "db", .what = "/root/.ssh/id"},
+        {.kind = EVIDENCE_CONNECT, .comm = "db", .what = "inet:10.0.0.5:4444"},
+    };
+    struct evidence_set set = {0};
+
+    (void)state;
+    evidence_accept(&set, items, ARRAY_SIZE(items));
+    for (size_t i = 0; i < ARRAY_SIZE(items); i++)
+        assert_int_equal(sum_of(&set, &items[i], 1) > 0, i >= 3);
+    evidence_set_free(&set);
+}
+
 static void counts_alarms_as_defined(void **state) {
     const struct vectors_label label = {.rows = 100, .trigger = 50, .success = 60};
     static const struct {
@@ -229,6 +276,8 @@ int main(void) {
         cmocka_unit_test(strings_are_normalised),
         cmocka_unit_test(counts_unseen_evidence),
         cmocka_unit_test(expects_more_where_much_varies),
+        cmocka_unit_test(counts_different_things),
+        cmocka_unit_test(accepts_directories_only),
         cmocka_unit_test(counts_alarms_as_defined),
         cmocka_unit_test(chance_is_what_random_alarms_reach),
     };
