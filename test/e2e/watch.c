@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A service with habits, for the test beside it: keeps reading and writing a few files. SIGUSR1: reads
+ * in directories that it never used. SIGUSR2: executes a program. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *const elsewhere[] = {"/tmp/p", "/tmp/q", "/tmp/r", "/tmp/s", "/tmp/t", "/tmp/u"};
+#define ELSEWHERE (sizeof(elsewhere) / sizeof(elsewhere[0]))
+
+static void use(const char *path, int flags) {
+    char text[64] = "";
+    int fd = open(path, flags, 0600);
+
+    if (fd < 0)
+        return;
+    if (flags & O_CREAT)
+        (void)!write(fd, text, sizeof(text));
+    else
+        (void)!read(fd, text, sizeof(text));
+    close(fd);
+}
+
+static void wander(void) {
+    char path[64];
+
+    for (size_t i = 0; i < ELSEWHERE; i++) {
+        snprintf(path, sizeof(path), "%s/file", elsewhere[i]);
+        use(path, O_RDONLY);
+    }
+}
+
+static void execute(void) {
+    pid_t child = fork();
+
+    if (child == 0) {
+        execl("/watch", "/watch", "true", (char *)NULL);
+        _exit(1);
+    }
+    waitpid(child, NULL, 0);
+}
+
+int main(int argc, char **argv) {
+    sigset_t signals;
+
+    if (argc > 1 && strcmp(argv[1], "true") == 0)
+        return 0;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    mkdir("/tmp/data", 0700);
+    for (size_t i = 0; i < ELSEWHERE; i++)
+        mkdir(elsewhere[i], 0700);
+    for (;;) {
+        struct timespec pause = {0, (10 + rand() % 40) * 1000000L};
+        int asked = sigtimedwait(&signals, NULL, &pause);
+
+        if (asked == SIGUSR1)
+            wander();
+        else if (asked == SIGUSR2)
+            execute();
+        for (int i = rand() % 4; i >= 0; i--)
+            use("/tmp/data/in", O_RDONLY);
+        use("/tmp/data/out", O_WRONLY | O_CREAT);
+    }
+}
