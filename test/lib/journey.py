@@ -1,5 +1,6 @@
 """One case from the first start to the refused second attack, with everything measured on the way."""
 import os
+import re
 import subprocess
 import time
 
@@ -151,6 +152,9 @@ class Journey:
         healthy = engines.wait_healthy(self.engine, self.case, self.name)
         verdict, proof = self.case.trigger(self.pid())
         self.seen["next_refused"] = healthy and verdict == cases.REFUSED
+        applied = self.under.events("patch applied", since, self.id)
+        if applied:
+            self.seen["next_ms"] = int(re.search(r"in (\d+) ms", applied[0]["output"])[1])
         self.say("the next container of the image, attacked: "
                  f"{'refused' if self.seen['next_refused'] else 'NOT refused'}, {proof}")
         if not self.seen["next_refused"]:
