@@ -132,23 +132,15 @@ static int parse_label(char *line, size_t number, struct vectors_label *ret_labe
     return 0;
 }
 
-int vectors_read_labels(const char *dir, struct vectors_label **ret_labels, size_t *ret_n,
-                        struct err *err) {
-    _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_free_ char *text = NULL;
-    _cleanup_free_ struct vectors_label *labels = NULL;
-    size_t size, n = 0, number = 0;
-    char *rest;
-    int error;
+int vectors_parse_labels(char *text, size_t size, struct vectors_label **ret_labels, size_t *ret_n,
+                         struct err *err) {
+    _cleanup_free_ struct vectors_label *labels =
+        io_alloc(size / 8 + 1, sizeof(*labels)); /* a line has more than 8 bytes */
+    size_t n = 0, number = 0;
 
-    if (fd < 0)
-        return err_errno(err, errno, "%s: cannot open", dir);
-    error = io_read_file(fd, "labels.csv", LABELS_MAX_SIZE, &text, &size, err);
-    if (error < 0)
-        return err_prefix(err, error, "%s", dir);
-    labels = io_alloc(size / 8 + 1, sizeof(*labels)); /* a line has more than 8 bytes */
-    rest = text;
-    for (char *line; (line = strsep(&rest, "\n"));) {
+    for (char *line; (line = strsep(&text, "\n"));) {
+        int error;
+
         line[strcspn(line, "\r")] = '\0';
         if (++number == 1) {
             if (strcmp(line, "cve,container,test_rows,trigger_row,success_row") != 0)
@@ -167,4 +159,19 @@ int vectors_read_labels(const char *dir, struct vectors_label **ret_labels, size
     *ret_labels = take_ptr(labels);
     *ret_n = n;
     return 0;
+}
+
+int vectors_read_labels(const char *dir, struct vectors_label **ret_labels, size_t *ret_n,
+                        struct err *err) {
+    _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_free_ char *text = NULL;
+    size_t size;
+    int error;
+
+    if (fd < 0)
+        return err_errno(err, errno, "%s: cannot open", dir);
+    error = io_read_file(fd, "labels.csv", LABELS_MAX_SIZE, &text, &size, err);
+    if (error < 0)
+        return err_prefix(err, error, "%s", dir);
+    return vectors_parse_labels(text, size, ret_labels, ret_n, err);
 }

@@ -20,6 +20,10 @@ struct vectors_label {
 int vectors_read_labels(const char *dir, struct vectors_label **ret_labels, size_t *ret_n,
                         struct err *err);
 
+/* The same from its text of size bytes, ended by a NUL, which is cut up. */
+int vectors_parse_labels(char *text, size_t size, struct vectors_label **ret_labels, size_t *ret_n,
+                         struct err *err);
+
 /* Reads the two files of a label. -EINVAL also when the test file has another number of rows than
  * its label says. */
 int vectors_read_case(const char *dir, const struct vectors_label *label, struct windows *ret_train,

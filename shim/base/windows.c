@@ -278,18 +278,13 @@ static int parse_evidence_line(struct reader *r, const char *p, const char *end,
     return 0;
 }
 
-int windows_read_evidence(int dirfd, const char *path, struct windows *windows, struct err *err) {
-    _cleanup_free_ char *text = NULL;
-    const char *p, *end;
+int windows_parse_evidence(const char *text, size_t size, const char *name,
+                           struct windows *windows, struct err *err) {
+    struct reader r = {.p = text, .end = text + size, .name = name};
     struct windows fresh = {0};
-    struct reader r = {.name = path};
-    size_t size;
-    int error = io_read_file(dirfd, path, FILE_MAX_SIZE, &text, &size, err);
+    const char *p, *end;
+    int error = 0;
 
-    if (error < 0)
-        return error;
-    r.p = text;
-    r.end = text + size;
     while (error == 0 && next_line(&r, &p, &end))
         error = parse_evidence_line(&r, p, end, &fresh, err);
     if (error < 0) {
@@ -302,6 +297,14 @@ int windows_read_evidence(int dirfd, const char *path, struct windows *windows, 
     windows->evidence = fresh.evidence;
     windows->evidences = fresh.evidences;
     return 0;
+}
+
+int windows_read_evidence(int dirfd, const char *path, struct windows *windows, struct err *err) {
+    _cleanup_free_ char *text = NULL;
+    size_t size;
+    int error = io_read_file(dirfd, path, FILE_MAX_SIZE, &text, &size, err);
+
+    return error < 0 ? error : windows_parse_evidence(text, size, path, windows, err);
 }
 
 int windows_read_run(const char *dir, struct windows *ret_windows, struct err *err) {

@@ -43,8 +43,11 @@ int windows_read_csv(int dirfd, const char *path, struct windows *ret_windows, s
 int windows_parse_csv(const char *text, size_t size, const char *name, struct windows *ret_windows,
                       struct err *err);
 
-/* Adds the evidence of a recorded run from its evidence.jsonl. */
+/* Adds the evidence of a recorded run from its evidence.jsonl, in order of rows; what was there before
+ * is replaced. Errors name file and line. */
 int windows_read_evidence(int dirfd, const char *path, struct windows *windows, struct err *err);
+int windows_parse_evidence(const char *text, size_t size, const char *name,
+                           struct windows *windows, struct err *err);
 
 /* A recorded run: DIR/windows.csv and, if there, DIR/evidence.jsonl. */
 int windows_read_run(const char *dir, struct windows *ret_windows, struct err *err);
