@@ -269,18 +269,6 @@ void evidence_learn(struct evidence_set *set, const struct evidence *items, size
     }
 }
 
-void evidence_accept(struct evidence_set *set, const struct evidence *items, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        struct evidence_key keys[2];
-
-        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;)
-            if (keys[k].feature == EVIDENCE_OPEN_UNSEEN ||
-                keys[k].feature == EVIDENCE_OPEN_SOFTWARE ||
-                keys[k].feature == EVIDENCE_WRITE_UNSEEN)
-                add(set, &keys[k], EVIDENCE_STEADY);
-    }
-}
-
 static bool is_seen(const struct evidence_set *set, const struct evidence_key *key,
                     uint8_t phases) {
     size_t at = find(set, key->key);

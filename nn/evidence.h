@@ -61,10 +61,6 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
 void evidence_learn(struct evidence_set *set, const struct evidence *items, size_t n,
                     uint8_t phase);
 
-/* Adds the directories of items [0, n) alone: what was reported once, and had no name, is not
- * reported again. Programs, sensitive paths and connections are, each time. */
-void evidence_accept(struct evidence_set *set, const struct evidence *items, size_t n);
-
 /* Adds to counts[feature] one for every different key of items that is not in set in one of phases:
  * twenty files of one new directory are one new thing. */
 void evidence_count(const struct evidence_set *set, const struct evidence *items, size_t n,

@@ -46,10 +46,6 @@ static inline void model_freep(struct model **model) {
 }
 #define _cleanup_model_ __attribute__((cleanup(model_freep)))
 
-/* Takes the directories in this evidence as learnt (evidence_accept()), in memory alone. Detectors of
- * this model know at once. */
-void model_accept(struct model *model, const struct evidence *items, size_t n);
-
 /* How rows [first, first + count) of rows (and the evidence in them) differ from the application's
  * normal: features by descending absolute value, at most max. The exchange vector for signatures.
  */

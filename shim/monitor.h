@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "nn/detector.h"
+#include "nn/evidence.h"
 #include "nn/model.h"
 #include "shim/base/config.h"
 #include "shim/base/state.h"
@@ -48,6 +49,7 @@ struct alarm {
     uint64_t raised_row; /* window of the alarm */
     uint64_t held_row; /* mode hold: last window before the container was frozen; 0: it is not */
     bool expired;      /* it was frozen and let go */
+    bool repeated;     /* nothing in it is news */
 };
 
 /* What the monitor has read of opened paths. A runtime's own opens, before a program of its starts,
@@ -104,6 +106,7 @@ struct monitor {
     uint64_t abnormal_row; /* first of the abnormal windows at hand; UINT64_MAX: none */
     uint64_t muted_until;  /* a restart of ours: judged as a start-up */
     struct alarm alarm;
+    struct evidence_set told; /* what was new in alarms without a name */
     struct package_facts facts; /* read when the alarm was raised */
     bool facts_gathered;
     char tried[8][SIGNATURE_ID_MAX]; /* patches asked for already */
@@ -150,6 +153,8 @@ void monitor_patched(struct monitor *monitor, int status);
 void monitor_set_phase(struct monitor *monitor, enum phase phase);
 
 /* monitor_alarm.c */
+/* Whether this alarm is for evidence that was all in an earlier alarm without a name. */
+bool monitor_is_repeated(const struct monitor *monitor, const struct verdict *verdict);
 /* Names the alarm if it can; writes its event; asks for the patch when the mode says so. */
 void monitor_raise(struct monitor *monitor, const struct verdict *verdict);
 /* What is due while the container is frozen: true while it stays so. */

@@ -68,14 +68,39 @@ static struct json *evidence_of(const struct monitor *m, size_t first) {
     return list;
 }
 
+static bool is_evidence(const char *feature) {
+    for (unsigned f = 0; f < EVIDENCE_FEATURES; f++)
+        if (strcmp(feature, evidence_feature_name((enum evidence_feature)f)) == 0)
+            return true;
+    return false;
+}
+
+bool monitor_is_repeated(const struct monitor *m, const struct verdict *verdict) {
+    const struct windows *w = &m->recent;
+    float unseen[EVIDENCE_FEATURES] = {0};
+
+    if (verdict->n == 0 || !is_evidence(verdict->top[0].name))
+        return false;
+    for (size_t i = w->evidences; i-- > 0 && w->evidence[i].row == w->rows - 1;)
+        if (!detector_knows(m->detector, &w->evidence[i], false))
+            evidence_count(&m->told, &w->evidence[i], 1, EVIDENCE_STEADY, unseen);
+    for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
+        if (unseen[f] > 0)
+            return false;
+    return true;
+}
+
 void monitor_raise(struct monitor *m, const struct verdict *verdict) {
+    bool repeated = monitor_is_repeated(m, verdict);
     struct alarm *alarm = &m->alarm;
     _cleanup_free_ char *output = NULL;
     struct json *fields = json_new(JSON_OBJECT);
-    struct event event = {.rule = "alarm", .priority = PRIORITY_CRITICAL, .fields = fields,
-                          .container_id = m->state.id, .profile = m->state.profile};
+    struct event event = {.rule = repeated ? "alarm repeated" : "alarm",
+                          .priority = repeated ? PRIORITY_NOTICE : PRIORITY_CRITICAL,
+                          .fields = fields, .container_id = m->state.id, .profile = m->state.profile};
     size_t first;
 
+    alarm->repeated = repeated;
     alarm->started_ns = io_realtime_ns();
     alarm->first_row = m->abnormal_row == UINT64_MAX ? m->next_row - 1 : m->abnormal_row;
     if (m->next_row - alarm->first_row > MONITOR_QUIET_ROWS)
@@ -109,7 +134,8 @@ static void start_hold(struct monitor *m) {
     bool named = strcmp(m->alarm.cve, MATCH_UNKNOWN) != 0;
 
     if (!mode_is(m, MODE_HOLD) || m->alarm.expired ||
-        (!named && m->next_row - m->alarm.raised_row <= MONITOR_HOLD_ROWS))
+        (!named &&
+         (m->alarm.repeated || m->next_row - m->alarm.raised_row <= MONITOR_HOLD_ROWS)))
         return;
     m->alarm.held_row = m->next_row - 1;
     send_hold(HOLD_FREEZE);
@@ -217,6 +243,7 @@ void monitor_try_naming(struct monitor *m) {
         (result.confidence < SURE && m->next_row - m->alarm.first_row <= MONITOR_UNSURE_ROWS))
         return;
     snprintf(m->alarm.cve, sizeof(m->alarm.cve), "%s", result.id);
+    m->alarm.repeated = false; /* that is news */
     report_name(m, &result);
     monitor_set_phase(m, PHASE_ALARMED);
     if (!m->alarm.held_row)
@@ -224,16 +251,15 @@ void monitor_try_naming(struct monitor *m) {
     ask_for_patch(m, &result);
 }
 
-/* An alarm without a name is told once: the directories in it are no news in this container. */
-static void accept_directories(struct monitor *m) {
+/* What is new in an alarm without a name has been told. */
+static void note_told(struct monitor *m) {
     const struct windows *w = &m->recent;
-    size_t first, count = alarm_rows(m, &first), from = 0, to = w->evidences;
+    size_t first;
 
-    while (from < to && w->evidence[from].row < first)
-        from++;
-    while (to > from && w->evidence[to - 1].row >= first + count)
-        to--;
-    model_accept(m->model, w->evidence + from, to - from);
+    alarm_rows(m, &first);
+    for (size_t i = w->evidences; i-- > 0 && w->evidence[i].row >= first;)
+        if (!detector_knows(m->detector, &w->evidence[i], false))
+            evidence_learn(&m->told, &w->evidence[i], 1, EVIDENCE_STEADY);
 }
 
 void monitor_quiet(struct monitor *m) {
@@ -249,7 +275,7 @@ void monitor_quiet(struct monitor *m) {
              json_new_u64(m->alarm.last_row - m->alarm.first_row + 1));
     event_write(m->events_fd, &event);
     if (strcmp(m->alarm.cve, MATCH_UNKNOWN) == 0)
-        accept_directories(m);
+        note_told(m);
     memset(&m->alarm, 0, sizeof(m->alarm));
     m->abnormal_row = UINT64_MAX;
     monitor_set_phase(m, PHASE_WATCHING);

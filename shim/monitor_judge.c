@@ -135,7 +135,7 @@ static void watch(struct monitor *m, const struct verdict *verdict) {
     note_abnormal(m, verdict);
     if (verdict->alarm) {
         m->alarm.last_row = row;
-        if (!m->alarm.id[0])
+        if (!m->alarm.id[0] || (m->alarm.repeated && !monitor_is_repeated(m, verdict)))
             monitor_raise(m, verdict);
     }
     if (!m->alarm.id[0])

@@ -83,10 +83,11 @@ class Journey:
         quiet = self.under.events("quiet", since, self.id)
         self.seen["normal_s"] = self.normal
         self.seen["false_episodes"] = len(false)
+        self.seen["repeated"] = len(self.under.events("alarm repeated", since, self.id))
         self.seen["false_windows"] = sum(event["output_fields"]["opatch.windows"] for event in quiet)
         self.seen["load_failed"] = report.failed
         self.say(f"{self.normal} s of other normal load ({report.done} requests): "
-                 f"{len(false)} false alarms")
+                 f"{len(false)} false alarms, {self.seen['repeated']} repeated")
         for event in false:
             fields = event["output_fields"]
             self.say(f"false alarm: {fields['opatch.features']} {fields['opatch.evidence']}"[:600])

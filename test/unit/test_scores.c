@@ -206,24 +206,6 @@ static void counts_different_things(void **state) {
     assert_float_equal(sum_of(&none, many, ARRAY_SIZE(many)), EVIDENCE_MOST_UNSEEN, 0);
 }
 
-static void accepts_directories_only(void **state) {
-    static const struct evidence items[] = {
-        {.kind = EVIDENCE_OPEN, .comm = "db", .what = "/srv/db/logical/x"},
-        {.kind = EVIDENCE_WRITE, .comm = "db", .what = "/srv/db/xact/0"},
-        {.kind = EVIDENCE_OPEN, .comm = "db", .what = "/usr/lib/db/x.so"},
-        {.kind = EVIDENCE_EXEC, .comm = "db", .what = "/bin/sh"},
-        {.kind = EVIDENCE_OPEN, .comm = "db", .what = "/root/.ssh/id"},
-        {.kind = EVIDENCE_CONNECT, .comm = "db", .what = "inet:10.0.0.5:4444"},
-    };
-    struct evidence_set set = {0};
-
-    (void)state;
-    evidence_accept(&set, items, ARRAY_SIZE(items));
-    for (size_t i = 0; i < ARRAY_SIZE(items); i++)
-        assert_int_equal(sum_of(&set, &items[i], 1) > 0, i >= 3);
-    evidence_set_free(&set);
-}
-
 static void counts_alarms_as_defined(void **state) {
     const struct vectors_label label = {.rows = 100, .trigger = 50, .success = 60};
     static const struct {
@@ -277,7 +259,6 @@ int main(void) {
         cmocka_unit_test(counts_unseen_evidence),
         cmocka_unit_test(expects_more_where_much_varies),
         cmocka_unit_test(counts_different_things),
-        cmocka_unit_test(accepts_directories_only),
         cmocka_unit_test(counts_alarms_as_defined),
         cmocka_unit_test(chance_is_what_random_alarms_reach),
     };
