@@ -74,9 +74,32 @@ uint64_t accounting_cgroup(int pid) {
     return dir && stat(dir, &st) == 0 ? st.st_ino : 0;
 }
 
+/* The same from /proc, where netlink is refused (a network namespace that is not the host's). */
+static int proc_account(int pid, struct task_account *ret_account) {
+    _cleanup_free_ char *stat = io_format("/proc/%d/task/%d/stat", pid, pid), *fields = NULL;
+    _cleanup_free_ char *status = io_format("/proc/%d/task/%d/status", pid, pid), *lines = NULL;
+    unsigned long long minor, major, asked, taken;
+    const char *p;
+    size_t size;
+
+    if (io_read_file(AT_FDCWD, stat, 4096, &fields, &size, NULL) < 0 ||
+        io_read_file(AT_FDCWD, status, 65536, &lines, &size, NULL) < 0)
+        return -ESRCH;
+    p = strrchr(fields, ')'); /* the name before it may hold anything */
+    if (!p || sscanf(p, ") %*c %*d %*d %*d %*d %*d %*u %llu %*u %llu", &minor, &major) != 2)
+        return -EIO;
+    p = strstr(lines, "\nvoluntary_ctxt_switches:");
+    if (!p || sscanf(p, " voluntary_ctxt_switches: %llu nonvoluntary_ctxt_switches: %llu", &asked,
+                     &taken) != 2)
+        return -EIO;
+    *ret_account = (struct task_account){.switches = asked + taken, .faults = minor + major};
+    return 0;
+}
+
 static int sample(const struct accounting *a, struct followed *process, uint64_t ret_grown[]) {
     struct task_account now = {0};
-    int r = netlink_taskstats(a->stats_fd, a->stats_family, process->pid, &now);
+    int r = a->stats_fd >= 0 ? netlink_taskstats(a->stats_fd, a->stats_family, process->pid, &now)
+                             : proc_account(process->pid, &now);
     const uint64_t totals[ACCOUNT_EXITS] = {now.switches, now.faults};
 
     for (unsigned i = 0; r == 0 && i < ACCOUNT_EXITS; i++) {
@@ -103,22 +126,44 @@ static bool is_followed(const struct family *family, int pid) {
     return false;
 }
 
-/* Follows what is in the container's cgroup and is not followed yet: it was there before us, or its
- * start was among events that were lost. */
-static void follow_cgroup(const struct accounting *a, struct family *family) {
+/* The processes in the container's cgroup, at most FOLLOWED_MAX; returns how many, -1: not known. */
+static int cgroup_processes(const struct family *family, int ret_pids[FOLLOWED_MAX]) {
     _cleanup_free_ char *dir = cgroup_directory(family->init_pid), *text = NULL;
     _cleanup_free_ char *file = io_format("%s/cgroup.procs", dir ? dir : "");
     char *save = NULL;
     size_t size;
+    int n = 0;
 
     if (!dir || io_read_file(AT_FDCWD, file, 65536, &text, &size, NULL) < 0)
-        return;
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        return -1;
+    for (char *line = strtok_r(text, "\n", &save); line && n < FOLLOWED_MAX;
+         line = strtok_r(NULL, "\n", &save)) {
         uint64_t pid;
 
-        if (io_parse_u64(line, INT32_MAX, &pid) == 0 && !is_followed(family, (int)pid))
-            follow_late(a, family, (int)pid);
+        if (io_parse_u64(line, INT32_MAX, &pid) == 0)
+            ret_pids[n++] = (int)pid;
     }
+    return n;
+}
+
+/* Follows what is in the container's cgroup and is not followed yet: it was there before us, its start
+ * was among events that were lost, or there are no events. Then ends are seen here too. */
+static void follow_cgroup(const struct accounting *a, struct family *family) {
+    int pids[FOLLOWED_MAX], n = cgroup_processes(family, pids);
+
+    for (unsigned j = 0; n >= 0 && a->events_fd < 0 && j < family->n; j++) {
+        int at = 0;
+
+        while (at < n && pids[at] != family->process[j].pid)
+            at++;
+        if (at < n)
+            continue;
+        family->process[j--] = family->process[--family->n];
+        add(family, ACCOUNT_EXITS, 1);
+    }
+    for (int i = 0; i < n; i++)
+        if (!is_followed(family, pids[i]))
+            follow_late(a, family, pids[i]);
 }
 
 /* A program that the runtime brought into a container has no parent there. */
@@ -166,14 +211,14 @@ void accounting_open(struct accounting *a, struct family **families, unsigned *n
                              .families = families,
                              .n_families = n_families};
     if (netlink_open_taskstats(&a->stats_fd, &a->stats_family) < 0)
-        return;
+        a->stats_fd = -1;
     if (netlink_open_processes(&a->events_fd) < 0)
         a->events_fd = -1;
 }
 
 void accounting_follow(struct accounting *a, struct family *family, int init_pid) {
     family->init_pid = init_pid;
-    if (a->stats_fd < 0 || a->events_fd < 0 || follow_late(a, family, init_pid) < 0)
+    if (follow_late(a, family, init_pid) < 0)
         return;
     follow_cgroup(a, family);
     atomic_store(&family->page->accounted, 1);
@@ -191,11 +236,13 @@ void accounting_sample(struct accounting *a) {
     for (unsigned i = 0; i < *a->n_families; i++) {
         struct family *family = a->families[i];
 
+        if (a->events_fd < 0)
+            follow_cgroup(a, family);
         for (unsigned j = 0; j < family->n && j < SAMPLED_MAX; j++) {
             uint64_t grown[ACCOUNT_EXITS];
             int r = sample(a, &family->process[j], grown);
 
-            if (r == -ESRCH) /* its end was among lost events */
+            if (r == -ESRCH && a->events_fd >= 0) /* its end was among lost events */
                 family->process[j--] = family->process[--family->n];
             for (unsigned k = 0; r == 0 && k < ACCOUNT_EXITS; k++)
                 add(family, (enum counters_account)k, grown[k]);

@@ -32,7 +32,9 @@ struct accounting {
     unsigned *n_families;
 };
 
-/* Opens what the kernel grants; families is the caller's list, which may change. */
+/* Opens what the kernel grants; families is the caller's list, which may change. What is refused comes
+ * from /proc and the container's cgroup: processes that live shorter than a window are then missed, and
+ * crashes are not told from ends. */
 void accounting_open(struct accounting *accounting, struct family **families, unsigned *n_families);
 
 /* Starts to follow a container: its first process, and what else is in its cgroup. */

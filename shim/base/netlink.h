@@ -29,5 +29,5 @@ struct task_account {
 /* Finds the taskstats family: *ret_family goes into the queries. */
 int netlink_open_taskstats(int *ret_fd, uint16_t *ret_family);
 
-/* Totals of the task with this id. -ESRCH when it is gone. */
+/* Totals of the task (thread) with this id. -ESRCH when it is gone. */
 int netlink_taskstats(int fd, uint16_t family, int pid, struct task_account *ret_account);
