@@ -287,7 +287,9 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     unseen = judge_evidence(d, evidence, n_evidence, phases);
     if (is_busy(d)) {
         d->silence = d->told = 0;
-        if (!(d->unseen[EVIDENCE_OPEN_SOFTWARE] > 0)) /* loading makes a window of its own kind */
+        /* Loading makes a window of its own kind, and so does a program that was accepted. */
+        if (!(d->unseen[EVIDENCE_OPEN_SOFTWARE] > 0) &&
+            !evidence_executed(&m->evidence, evidence, n_evidence, EVIDENCE_ACCEPTED))
             value = judge_counts(d, context->startup, phases);
         d->odd = value > limit ? d->odd + 1 : 0;
     } else if (is_complete(d)) {

@@ -269,6 +269,23 @@ void evidence_learn(struct evidence_set *set, const struct evidence *items, size
     }
 }
 
+bool evidence_executed(const struct evidence_set *set, const struct evidence *items, size_t n,
+                       uint8_t phases) {
+    for (size_t i = 0; i < n; i++) {
+        struct evidence_key keys[2];
+
+        if (items[i].kind != EVIDENCE_EXEC)
+            continue;
+        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;) {
+            size_t at = find(set, keys[k].key);
+
+            if (has(set, at, keys[k].key) && (set->phases[at] & phases))
+                return true;
+        }
+    }
+    return false;
+}
+
 static bool is_seen(const struct evidence_set *set, const struct evidence_key *key,
                     uint8_t phases) {
     size_t at = find(set, key->key);

@@ -32,7 +32,7 @@ enum evidence_feature {
 const char *evidence_feature_name(enum evidence_feature feature);
 
 /* Where a string was seen; 0 for a directory that is in the set for its subdirectories only. */
-enum { EVIDENCE_STEADY = 1, EVIDENCE_STARTUP = 2 };
+enum { EVIDENCE_STEADY = 1, EVIDENCE_STARTUP = 2, EVIDENCE_ACCEPTED = 4 };
 
 /* Of a directory in which so many different subdirectories were used, further ones are expected
  * (spools, caches, object stores): they never count as unseen. */
@@ -60,6 +60,10 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
 /* Adds the keys of items [0, n). */
 void evidence_learn(struct evidence_set *set, const struct evidence *items, size_t n,
                     uint8_t phase);
+
+/* Whether a program is executed in items that was added in one of phases. */
+bool evidence_executed(const struct evidence_set *set, const struct evidence *items, size_t n,
+                       uint8_t phases);
 
 /* Adds to counts[feature] one for every different key of items that is not in set in one of phases:
  * twenty files of one new directory are one new thing. */

@@ -53,6 +53,10 @@ double model_silence_value(const struct model *model, size_t windows) {
     return (log((double)windows / fmax(model->silence, MODEL_SILENCE_MIN)) / EXCESS_SCALE) - 1;
 }
 
+void model_add_evidence(struct model *model, const struct evidence *items, size_t n) {
+    evidence_learn(&model->evidence, items, n, EVIDENCE_STEADY | EVIDENCE_ACCEPTED);
+}
+
 static int by_weight(const void *a, const void *b) {
     float left = fabsf(((const struct feature_weight *)a)->value);
     float right = fabsf(((const struct feature_weight *)b)->value);

@@ -46,6 +46,11 @@ static inline void model_freep(struct model **model) {
 }
 #define _cleanup_model_ __attribute__((cleanup(model_freep)))
 
+/* Adds what these items tell of to what is normal, in this copy of the model; its detectors know at
+ * once. How often something new is expected stays as it was learnt. What calls a program makes was
+ * not learnt with it: a window in which one of these starts is judged by its evidence alone. */
+void model_add_evidence(struct model *model, const struct evidence *items, size_t n);
+
 /* How rows [first, first + count) of rows (and the evidence in them) differ from the application's
  * normal: features by descending absolute value, at most max. The exchange vector for signatures.
  */

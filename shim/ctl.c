@@ -10,9 +10,9 @@ static const struct {
     const char *verb;
     int (*run)(const struct config *config, int argc, char *argv[]);
 } verbs[] = {
-    {"status", ctl_status}, {"events", ctl_events}, {"explain", ctl_explain},
-    {"train", ctl_train},   {"relearn", ctl_relearn}, {"record", ctl_record},
-    {"plan", ctl_plan},     {"doctor", ctl_doctor},
+    {"status", ctl_status}, {"events", ctl_events},   {"explain", ctl_explain},
+    {"accept", ctl_accept}, {"train", ctl_train},     {"relearn", ctl_relearn},
+    {"record", ctl_record}, {"plan", ctl_plan},       {"doctor", ctl_doctor},
 };
 
 int ctl_fail(const char *verb, const struct err *err) {
@@ -34,11 +34,11 @@ int main(int argc, char *argv[]) {
     struct err err = {0};
 
     if (argc < 2)
-        return ctl_usage("status|events|explain|train|relearn|record|plan|doctor ...");
+        return ctl_usage("status|events|explain|accept|train|relearn|record|plan|doctor ...");
     if (config_load(&config, &err) < 0)
         return ctl_fail(argv[1], &err);
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
         if (strcmp(verbs[i].verb, argv[1]) == 0)
             return verbs[i].run(&config, argc - 1, argv + 1);
-    return ctl_usage("status|events|explain|train|relearn|record|plan|doctor ...");
+    return ctl_usage("status|events|explain|accept|train|relearn|record|plan|doctor ...");
 }

@@ -8,6 +8,7 @@
 int ctl_status(const struct config *config, int argc, char *argv[]);
 int ctl_events(const struct config *config, int argc, char *argv[]);
 int ctl_explain(const struct config *config, int argc, char *argv[]);
+int ctl_accept(const struct config *config, int argc, char *argv[]);
 int ctl_train(const struct config *config, int argc, char *argv[]);
 int ctl_relearn(const struct config *config, int argc, char *argv[]);
 int ctl_record(const struct config *config, int argc, char *argv[]);

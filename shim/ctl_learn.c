@@ -139,13 +139,15 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
 }
 
 int ctl_relearn(const struct config *config, int argc, char *argv[]) {
-    _cleanup_free_ char *runs = NULL, *model = NULL, *rates = NULL;
+    _cleanup_free_ char *runs = NULL, *model = NULL, *rates = NULL, *accepted = NULL;
     struct err err = {0};
 
     if (argc != 2 || !ctl_is_name(argv[1]))
         return ctl_usage("relearn PROFILE");
     rates = io_format("%s/plans/%s.rates", config->data_dir, argv[1]);
     unlink(rates);
+    accepted = io_format("%s/accepted/%s.jsonl", config->data_dir, argv[1]);
+    unlink(accepted);
     runs = io_format("%s/windows/%s", config->data_dir, argv[1]);
     model = io_format("%s/models/%s.model", config->data_dir, argv[1]);
     if (unlink(model) < 0 && errno != ENOENT) {

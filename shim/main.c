@@ -23,6 +23,7 @@ static const struct {
     {"status", "opatch-ctl", "status [ID] [--json]            watched containers"},
     {"events", "opatch-ctl", "events [--follow] [--json] [--container ID]"},
     {"explain", "opatch-ctl", "explain ALARM                   what made an alarm"},
+    {"accept", "opatch-ctl", "accept ALARM                    what was new in it is normal"},
     {"record", "opatch-ctl", "record ID DIR                   copy what the monitor recorded"},
     {"train", "opatch-ctl", "train PROFILE                   learn from the recorded windows"},
     {"relearn", "opatch-ctl", "relearn PROFILE                 forget the model and learn anew"},

@@ -38,8 +38,9 @@ static void report_problem(void *data, const char *sentence) {
 }
 
 /* What needs root: files by name. */
-static int open_everything(struct monitor *m, const char *dir, int *ret_model, struct err *err) {
-    _cleanup_free_ char *model = NULL, *learning = NULL, *always = NULL;
+static int open_everything(struct monitor *m, const char *dir, int *ret_model, int *ret_accepted,
+                           struct err *err) {
+    _cleanup_free_ char *model = NULL, *learning = NULL, *always = NULL, *accepted = NULL;
     int r = config_load(&m->config, err);
 
     if (r == 0)
@@ -53,6 +54,8 @@ static int open_everything(struct monitor *m, const char *dir, int *ret_model, s
     if (m->events_fd < 0)
         return err_errno(err, -m->events_fd, "%s/events.jsonl", m->config.data_dir);
     model = io_format("%s/models/%s.model", m->config.data_dir, m->state.profile);
+    accepted = io_format("%s/accepted/%s.jsonl", m->config.data_dir, m->state.profile);
+    *ret_accepted = open(accepted, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     *ret_model = open(model, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (*ret_model < 0) {
         learning = io_format("%s/windows/%s/%s-%d", m->config.data_dir, m->state.profile,
@@ -65,6 +68,17 @@ static int open_everything(struct monitor *m, const char *dir, int *ret_model, s
         r = recording_open(&m->always, always, err);
     }
     return r;
+}
+
+static void load_accepted(struct monitor *m, int fd) {
+    _cleanup_close_ int owned = fd;
+    _cleanup_free_ char *text = NULL;
+    struct err err = {0};
+    size_t size;
+
+    if (fd >= 0 && (io_read_fd(owned, "accepted", MONITOR_ACCEPTED_MAX, &text, &size, &err) < 0 ||
+                    windows_parse_evidence(text, size, "accepted", &m->accepted, &err) < 0))
+        report_problem(m, err.text);
 }
 
 /* The directories stay reachable by descriptor when the account could not walk to them. */
@@ -85,9 +99,9 @@ static int set_up(struct monitor *m, const char *dir, struct err *err) {
     uint64_t window = WINDOW_MS * UINT64_C(1000000), at = (io_monotonic_ns() / window + 1) * window;
     struct itimerspec every = {{0, (long)window},
                                {(time_t)(at / 1000000000), (long)(at % 1000000000)}};
-    int model = -1, dirs[CONFIG_MAX_DIRS], r;
+    int model = -1, accepted = -1, dirs[CONFIG_MAX_DIRS], r;
 
-    r = open_everything(m, dir, &model, err);
+    r = open_everything(m, dir, &model, &accepted, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < CONFIG_MAX_DIRS; i++)
@@ -110,6 +124,7 @@ static int set_up(struct monitor *m, const char *dir, struct err *err) {
         r = seccomp_confine(calls, err);
     if (r < 0)
         return r;
+    load_accepted(m, accepted);
     monitor_collect_init(m);
     monitor_set_phase(m, PHASE_LEARNING);
     if (model >= 0)

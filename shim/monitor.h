@@ -35,6 +35,8 @@ enum monitor_fd {
 #define MONITOR_UNSURE_ROWS 20   /* windows that an unsure name waits for a surer one */
 #define MONITOR_NAMING_ROWS 50   /* windows after an alarm in which it may still get its name */
 
+#define MONITOR_ACCEPTED_MAX (1u << 20) /* bytes of accepted/PROFILE.jsonl */
+
 /* A pair of files in the form of windows.h. */
 struct recording {
     FILE *windows, *evidence; /* NULL: not recorded */
@@ -107,6 +109,7 @@ struct monitor {
     uint64_t muted_until;  /* a restart of ours: judged as a start-up */
     struct alarm alarm;
     struct evidence_set told; /* what was new in alarms without a name */
+    struct windows accepted;  /* its evidence: what `opatch accept` has made normal */
     struct package_facts facts; /* read when the alarm was raised */
     bool facts_gathered;
     char tried[8][SIGNATURE_ID_MAX]; /* patches asked for already */
@@ -139,6 +142,8 @@ bool opened_wanted(const struct monitor *monitor);
 void opened_collect(struct monitor *monitor);
 
 /* monitor_record.c */
+/* An object as in a line of evidence.jsonl (windows.h). */
+struct json *monitor_evidence_json(const struct evidence *evidence, uint64_t row);
 int recording_open(struct recording *recording, const char *dir, struct err *err);
 void recording_add(struct recording *recording, const struct monitor *monitor);
 void recording_flush(struct recording *recording);

@@ -12,6 +12,7 @@
 
 #define SURE 0.7 /* confidence for naming at once, and for patching without being asked */
 
+#define MAX_NEWS 32 /* new things that an event lists */
 #define MAX_FEATURES (FEATURES_MAX + 16) /* the table's, and the detector's of evidence */
 
 static bool mode_is(const struct monitor *m, enum mode mode) {
@@ -251,15 +252,37 @@ void monitor_try_naming(struct monitor *m) {
     ask_for_patch(m, &result);
 }
 
-/* What is new in an alarm without a name has been told. */
-static void note_told(struct monitor *m) {
-    const struct windows *w = &m->recent;
-    size_t first;
+/* Whether the set lacks any of it; it is put there. */
+static bool put_new(struct evidence_set *set, const struct evidence *e) {
+    float counts[EVIDENCE_FEATURES] = {0}, sum = 0;
+
+    evidence_count(set, e, 1, EVIDENCE_STEADY, counts);
+    evidence_learn(set, e, 1, EVIDENCE_STEADY);
+    for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
+        sum += counts[f];
+    return sum > 0;
+}
+
+/* What was new in the alarm, each thing once. Without a name it has been told now. */
+static struct json *news_of(struct monitor *m) {
+    bool named = strcmp(m->alarm.cve, MATCH_UNKNOWN) != 0;
+    struct evidence_set seen = {0};
+    struct json *list = json_new(JSON_ARRAY);
+    size_t first, n = 0;
 
     alarm_rows(m, &first);
-    for (size_t i = w->evidences; i-- > 0 && w->evidence[i].row >= first;)
-        if (!detector_knows(m->detector, &w->evidence[i], false))
-            evidence_learn(&m->told, &w->evidence[i], 1, EVIDENCE_STEADY);
+    for (size_t i = 0; i < m->recent.evidences; i++) {
+        const struct evidence *e = &m->recent.evidence[i];
+
+        if (e->row < first || detector_knows(m->detector, e, false) || !put_new(&seen, e))
+            continue;
+        if (n++ < MAX_NEWS)
+            json_append(list, monitor_evidence_json(e, e->row - first));
+        if (!named)
+            evidence_learn(&m->told, e, 1, EVIDENCE_STEADY);
+    }
+    evidence_set_free(&seen);
+    return list;
 }
 
 void monitor_quiet(struct monitor *m) {
@@ -273,9 +296,8 @@ void monitor_quiet(struct monitor *m) {
     json_add(fields, "opatch.cve", json_new_string(m->alarm.cve));
     json_add(fields, "opatch.windows",
              json_new_u64(m->alarm.last_row - m->alarm.first_row + 1));
+    json_add(fields, "opatch.new", news_of(m));
     event_write(m->events_fd, &event);
-    if (strcmp(m->alarm.cve, MATCH_UNKNOWN) == 0)
-        note_told(m);
     memset(&m->alarm, 0, sizeof(m->alarm));
     m->abnormal_row = UINT64_MAX;
     monitor_set_phase(m, PHASE_WATCHING);

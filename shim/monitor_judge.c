@@ -71,6 +71,7 @@ void monitor_take_model(struct monitor *m, int fd, int error) {
             detector_free(m->detector);
             model_free(m->model);
             m->model = take_ptr(model);
+            model_add_evidence(m->model, m->accepted.evidence, m->accepted.evidences);
             m->detector = detector_new(m->model, (const char (*)[WINDOWS_NAME_MAX])m->names,
                                        m->columns);
             m->opened.model = NULL;

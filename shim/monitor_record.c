@@ -47,14 +47,20 @@ static void write_header(struct recording *recording, const struct monitor *m) {
     putc('\n', recording->windows);
 }
 
+struct json *monitor_evidence_json(const struct evidence *e, uint64_t row) {
+    struct json *object = json_new(JSON_OBJECT);
+
+    json_add(object, "row", json_new_u64(row));
+    json_add(object, "kind", json_new_string(evidence_kind_name(e->kind)));
+    json_add(object, "comm", json_new_string(e->comm));
+    json_add(object, "what", json_new_string(e->what));
+    return object;
+}
+
 static void add_evidence(FILE *file, const struct evidence *e, uint64_t row) {
-    _cleanup_json_ struct json *line = json_new(JSON_OBJECT);
+    _cleanup_json_ struct json *line = monitor_evidence_json(e, row);
     _cleanup_free_ char *text = NULL;
 
-    json_add(line, "row", json_new_u64(row));
-    json_add(line, "kind", json_new_string(evidence_kind_name(e->kind)));
-    json_add(line, "comm", json_new_string(e->comm));
-    json_add(line, "what", json_new_string(e->what));
     text = json_print(line, NULL);
     fprintf(file, "%s\n", text);
 }

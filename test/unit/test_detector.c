@@ -212,6 +212,33 @@ static void first_use_of_software_is_no_attack(void **state) {
     assert_true(verdict_of(model, &test, 53, false).alarm);
 }
 
+/* What was accepted is no news, nor are the counts of the window in which it starts; others are. */
+static void accepted_programs_are_normal(void **state) {
+    static const struct evidence accepted[] = {
+        {.kind = EVIDENCE_EXEC, .comm = "server", .what = "/usr/bin/report"},
+        {.kind = EVIDENCE_CONNECT, .comm = "report", .what = "inet:10.0.0.5:25"}};
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+
+    (void)state;
+    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
+    model = trained(&train, &options);
+    synthetic_attack(&test, 50, 3);
+    for (uint32_t r = 50; r < 53; r++) {
+        synthetic_evidence(&test, r, EVIDENCE_EXEC, "server", "/usr/bin/report");
+        synthetic_evidence(&test, r, EVIDENCE_CONNECT, "report", "inet:10.0.0.5:25");
+    }
+    assert_true(verdict_of(model, &test, 50, false).alarm);
+    model_add_evidence(model, accepted, ARRAY_SIZE(accepted));
+    assert_int_equal(alarms_in(model, &test, 0, 53), 0);
+    synthetic_attack(&test, 60, 3);
+    synthetic_evidence(&test, 61, EVIDENCE_CONNECT, "report", "inet:10.0.0.5:25");
+    assert_true(alarms_in(model, &test, 60, 3) > 0);
+    synthetic_evidence(&test, 70, EVIDENCE_EXEC, "report", "/bin/sh");
+    assert_true(verdict_of(model, &test, 70, false).alarm);
+}
+
 static void unknown_counts_are_not_zero(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS * 4, 1);
     _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
@@ -317,6 +344,7 @@ int main(void) {
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
         cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
         cmocka_unit_test(first_use_of_software_is_no_attack),
+        cmocka_unit_test(accepted_programs_are_normal),
         cmocka_unit_test(unknown_counts_are_not_zero),
         cmocka_unit_test(refuses_too_little),
         cmocka_unit_test(merges_runs_by_name),
