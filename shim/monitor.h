@@ -43,6 +43,7 @@ struct recording {
     uint64_t rows, active_rows;
 };
 
+#define ALARM_CAUSES 24
 struct alarm {
     char id[24]; /* "" when quiet */
     uint64_t first_row, last_row; /* absolute window numbers: first abnormal, last alarming */
@@ -52,6 +53,8 @@ struct alarm {
     uint64_t held_row; /* mode hold: last window before the container was frozen; 0: it is not */
     bool expired;      /* it was frozen and let go */
     bool repeated;     /* nothing in it is news */
+    size_t n_causes;   /* what its windows alarmed for: sums of the shares of their scores */
+    struct feature_weight causes[ALARM_CAUSES];
 };
 
 /* What the monitor has read of opened paths. A runtime's own opens, before a program of its starts,
@@ -162,6 +165,8 @@ void monitor_set_phase(struct monitor *monitor, enum phase phase);
 bool monitor_is_repeated(const struct monitor *monitor, const struct verdict *verdict);
 /* Names the alarm if it can; writes its event; asks for the patch when the mode says so. */
 void monitor_raise(struct monitor *monitor, const struct verdict *verdict);
+/* Adds what the newest window, an alarming one, alarms for. */
+void monitor_note_causes(struct monitor *monitor, const struct verdict *verdict);
 /* What is due while the container is frozen: true while it stays so. */
 bool monitor_hold(struct monitor *monitor);
 void monitor_try_naming(struct monitor *monitor);

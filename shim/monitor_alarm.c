@@ -102,6 +102,7 @@ void monitor_raise(struct monitor *m, const struct verdict *verdict) {
     size_t first;
 
     alarm->repeated = repeated;
+    alarm->n_causes = 0;
     alarm->started_ns = io_realtime_ns();
     alarm->first_row = m->abnormal_row == UINT64_MAX ? m->next_row - 1 : m->abnormal_row;
     if (m->next_row - alarm->first_row > MONITOR_QUIET_ROWS)
@@ -127,6 +128,27 @@ void monitor_raise(struct monitor *m, const struct verdict *verdict) {
     if (m->facts_gathered)
         facts_gather(m->root_fd, &m->facts);
     monitor_set_phase(m, PHASE_ALARMED);
+}
+
+void monitor_note_causes(struct monitor *m, const struct verdict *verdict) {
+    struct alarm *alarm = &m->alarm;
+
+    for (size_t i = 0; i < verdict->n; i++) {
+        size_t at = 0;
+
+        if (verdict->top[i].observed <= verdict->top[i].expected)
+            continue;
+        while (at < alarm->n_causes && strcmp(alarm->causes[at].name, verdict->top[i].name) != 0)
+            at++;
+        if (at == ALARM_CAUSES)
+            continue;
+        if (at == alarm->n_causes) {
+            alarm->causes[at] = (struct feature_weight){0};
+            memcpy(alarm->causes[at].name, verdict->top[i].name, sizeof(alarm->causes[at].name));
+            alarm->n_causes++;
+        }
+        alarm->causes[at].value += (float)verdict->top[i].weight;
+    }
 }
 
 /* Mode hold: frozen as soon as the alarm has its name, at the latest a moment after it began, for
@@ -188,6 +210,7 @@ static void report_name(struct monitor *m, const struct match_result *result) {
     json_add(fields, "opatch.reason", json_new_string(result->reason));
     add_number(fields, "opatch.match.presence", result->best.presence);
     add_number(fields, "opatch.match.deviation", result->best.deviation);
+    add_number(fields, "opatch.match.cause", result->best.cause);
     add_number(fields, "opatch.match.evidence", result->best.evidence);
     if (result->best.version)
         json_add(fields, "opatch.installed", json_new_string(result->best.version));
@@ -236,6 +259,8 @@ void monitor_try_naming(struct monitor *m) {
                     &observation.n_deviation);
     while (evidence < m->recent.evidences && m->recent.evidence[evidence].row < first)
         evidence++;
+    observation.causes = m->alarm.causes;
+    observation.n_causes = m->alarm.n_causes;
     observation.evidence = m->recent.evidence + evidence;
     observation.n_evidence = m->recent.evidences - evidence;
     observation.facts = m->facts_gathered ? &m->facts : NULL;

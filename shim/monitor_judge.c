@@ -138,6 +138,7 @@ static void watch(struct monitor *m, const struct verdict *verdict) {
         m->alarm.last_row = row;
         if (!m->alarm.id[0] || (m->alarm.repeated && !monitor_is_repeated(m, verdict)))
             monitor_raise(m, verdict);
+        monitor_note_causes(m, verdict);
     }
     if (!m->alarm.id[0])
         return;

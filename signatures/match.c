@@ -17,6 +17,8 @@
 #define PRESENCE_LEAST -6
 #define DEVIATION_EVEN 0.25
 #define DEVIATION_SLOPE 4
+#define CAUSE_EVEN 0.25
+#define CAUSE_NONE -5    /* the alarm was for something else */
 #define EVIDENCE_NONE -5 /* no pattern seen */
 #define EVIDENCE_ALL 3
 #define VULNERABLE_INSTALLED 1
@@ -109,18 +111,39 @@ static double evidence_share(const struct signature *signature,
     return visible ? (double)seen / (double)visible : NAN;
 }
 
+/* Cosine of what alarmed and of what the attack does more than is normal. */
+static double cause_cosine(const struct signature *signature,
+                           const struct observation *observation) {
+    double dot = 0, attack = 0, alarm = 0;
+
+    for (size_t f = 0; f < signature->n_features; f++) {
+        double weight = fmax((double)signature->features[f].weight, 0);
+
+        attack += weight * weight;
+        for (size_t i = 0; i < observation->n_causes; i++)
+            if (strcmp(observation->causes[i].name, signature->features[f].name) == 0)
+                dot += weight * (double)observation->causes[i].value;
+    }
+    for (size_t i = 0; i < observation->n_causes; i++)
+        alarm += (double)observation->causes[i].value * (double)observation->causes[i].value;
+    return attack > 0 && alarm > 0 ? dot / sqrt(attack * alarm) : NAN;
+}
+
 static struct match_candidate score(const struct scoring *s, const struct signature *signature) {
     struct match_candidate c = {.signature = signature};
 
     c.presence = similarity_presence(signature, s->presence, s->n_presence, &s->scale);
     c.deviation = similarity_deviation(signature, s->deviation, s->n_deviation);
     c.evidence = evidence_share(signature, s->observation);
+    c.cause = isnan(c.evidence) ? cause_cosine(signature, s->observation) : NAN;
     c.package = match_package_state(signature, s->observation->facts, &c.version);
 
     if (!isnan(c.presence))
         c.log_odds += fmax(PRESENCE_SLOPE * (c.presence - PRESENCE_EVEN), PRESENCE_LEAST);
     else if (!isnan(c.deviation)) /* beside presence it misled more often than it helped */
         c.log_odds += DEVIATION_SLOPE * (c.deviation - DEVIATION_EVEN);
+    if (c.cause < CAUSE_EVEN)
+        c.log_odds += CAUSE_NONE;
     if (!isnan(c.evidence))
         c.log_odds += EVIDENCE_NONE + (EVIDENCE_ALL - EVIDENCE_NONE) * c.evidence;
     if (c.package == PACKAGE_VULNERABLE)
@@ -182,6 +205,10 @@ static void say_witnesses(char *text, size_t size, const struct match_candidate 
     }
     if (!isnan(c->deviation)) {
         say(text, size, "%sdeviation %.0f%% alike", comma, c->deviation * 100);
+        comma = ", ";
+    }
+    if (!isnan(c->cause)) {
+        say(text, size, "%sfor what it alarmed %.0f%% alike", comma, c->cause * 100);
         comma = ", ";
     }
     if (!isnan(c->evidence)) {

@@ -19,6 +19,8 @@ struct observation {
     size_t n_presence;
     const struct feature_weight *deviation; /* from the detector's model_deviation() */
     size_t n_deviation;
+    const struct feature_weight *causes; /* what the alarm was for: shares of its score, by feature */
+    size_t n_causes;
     const struct evidence *evidence; /* seen in these windows; usual things in it do no harm */
     size_t n_evidence;
     bool evidence_captured;     /* false: an empty list says nothing about what happened */
@@ -37,6 +39,7 @@ struct match_candidate {
     const struct signature *signature;
     double presence;  /* similarity 0..1; NaN: silent */
     double deviation; /* cosine -1..1; NaN: silent */
+    double cause;     /* cosine 0..1 of what alarmed and what the signature has more of; NaN: silent */
     double evidence;  /* share of the signature's patterns that were seen, 0..1; NaN: silent */
     enum match_package package;
     const char *version; /* installed version that decided, points into the facts; may be NULL */

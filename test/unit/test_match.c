@@ -264,6 +264,34 @@ static void rates_of_rows(void **state) {
     assert_true(rates[0].value == 2);
 }
 
+/* Where no evidence can testify, the alarm must be for what the attack does. */
+static void alarm_for_something_else_has_no_name(void **state) {
+    static const struct feature_weight same[] = {{"clone", 0.7f}, {"brk", 0.3f}};
+    static const struct feature_weight other[] = {{"brk", 0.9f}, {"clone", 0.1f}};
+    const struct fixture *f = *state;
+    struct signature_store alone = {.items = f->store.items + 2, .n = 1};
+    struct observation o = seen(running, 2, NULL);
+    struct match_result r;
+
+    match_signatures(&alone, &o, &r);
+    assert_string_equal(r.id, "CVE-3");
+    assert_true(isnan(r.best.cause));
+    o.causes = same;
+    o.n_causes = 2;
+    match_signatures(&alone, &o, &r);
+    assert_string_equal(r.id, "CVE-3");
+    assert_true(r.best.cause > 0.5);
+    o.causes = other;
+    match_signatures(&alone, &o, &r);
+    assert_string_equal(r.id, MATCH_UNKNOWN);
+    /* Evidence speaks for itself. */
+    o = seen(running, 2, &shell);
+    o.causes = other;
+    o.n_causes = 2;
+    match_signatures(&f->store, &o, &r);
+    assert_string_equal(r.id, "CVE-2");
+}
+
 int main(void) {
 #define WITH_FIXTURE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -278,6 +306,7 @@ int main(void) {
         cmocka_unit_test(presence_of_rows),
         cmocka_unit_test(the_papers_rule),
         cmocka_unit_test(rates_of_rows),
+        WITH_FIXTURE(alarm_for_something_else_has_no_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
