@@ -169,7 +169,8 @@ static int verify(const char *path, const char *digest, struct err *err) {
 }
 
 struct search {
-    const char *file;
+    bool (*wanted)(const char *name, const void *data);
+    const void *data;
     char *found;
 };
 
@@ -179,7 +180,7 @@ static int match_package(const char *dir, const char *digest, const char *name, 
     _cleanup_free_ char *path = io_format("%s/%s", dir, name);
     int r;
 
-    if (strcmp(name, search->file) != 0)
+    if (!search->wanted(name, search->data))
         return 0;
     r = verify(path, digest, err);
     if (r < 0)
@@ -188,16 +189,27 @@ static int match_package(const char *dir, const char *digest, const char *name, 
     return 1;
 }
 
-int debdir_file(const char *const *dirs, const char *file, char **ret_file, struct err *err) {
-    struct search search = {.file = file};
+int debdir_match(const char *const *dirs, bool (*wanted)(const char *name, const void *data),
+                 const void *data, char **ret_file, struct err *err) {
+    struct search search = {.wanted = wanted, .data = data};
     int r = each_package(dirs, match_package, &search, err);
 
     if (r < 0)
         return r;
     if (!search.found)
-        return err_set(err, ENOENT, "%s is in no package directory", file);
+        return err_set(err, ENOENT, "it is in no package directory");
     *ret_file = search.found;
     return 0;
+}
+
+static bool is_file(const char *name, const void *data) {
+    return strcmp(name, data) == 0;
+}
+
+int debdir_file(const char *const *dirs, const char *file, char **ret_file, struct err *err) {
+    int r = debdir_match(dirs, is_file, file, ret_file, err);
+
+    return r == -ENOENT ? err_set(err, ENOENT, "%s is in no package directory", file) : r;
 }
 
 int debdir_find(const char *const *dirs, const char *name, const char *arch, const char *version,

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "shim/base/err.h"
@@ -18,3 +19,7 @@ int debdir_find(const char *const *dirs, const char *name, const char *arch, con
 
 /* The same for a file by its name. */
 int debdir_file(const char *const *dirs, const char *file, char **ret_file, struct err *err);
+
+/* The same for the first file whose name is wanted. */
+int debdir_match(const char *const *dirs, bool (*wanted)(const char *name, const void *data),
+                 const void *data, char **ret_file, struct err *err);

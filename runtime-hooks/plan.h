@@ -11,7 +11,7 @@
 struct package_step {
     char *name, *arch; /* arch "" where the manager knows none */
     char *from, *to;   /* versions; from "" for one that comes new */
-    char *place;       /* npm, files: directory or file in the container; apt: "" */
+    char *place;       /* npm, pip, files: directory or file in the container; apt: "" */
     char *file;        /* the package on the host, verified; NULL until it is fetched */
     uint64_t bytes;    /* of file */
     bool dependency;   /* comes along; the flaw is not in it */
@@ -48,4 +48,4 @@ struct manager {
 /* NULL for an unknown name. */
 const struct manager *manager_find(const char *name);
 
-extern const struct manager manager_apt, manager_npm, manager_files;
+extern const struct manager manager_apt, manager_npm, manager_pip, manager_files;

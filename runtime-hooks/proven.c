@@ -160,14 +160,54 @@ static int read_patch(const char *dir, struct json **ret_about, struct changes *
     return 0;
 }
 
+/* A compiled Python file or the directory of such. */
+static bool is_cache(const char *path) {
+    const char *cache = strstr(path, "/__pycache__");
+
+    return cache && (!cache[strlen("/__pycache__")] ||
+                     strcmp(path + strlen(path) - strlen(".pyc"), ".pyc") == 0);
+}
+
+static bool is_linked(const struct changes *changes, const struct change *change) {
+    for (size_t i = 0; i < changes->n; i++)
+        if (changes->list[i].before.same_as &&
+            strcmp(changes->list[i].before.same_as, change->path) == 0)
+            return true;
+    return change->before.same_as != NULL;
+}
+
+/* Interpreters write compiled files while they run: those that the first container had, and a patch
+ * removed there, need not be in an image. */
+static void drop_missing_caches(struct changes *changes, int root) {
+    size_t kept = 0;
+
+    for (size_t i = 0; i < changes->n; i++) {
+        struct change *change = &changes->list[i];
+        struct node node = {0};
+        bool missing = change->after.type == NODE_ABSENT && is_cache(change->path) &&
+                       !is_linked(changes, change) &&
+                       node_read(root, change->path, &node, NULL, NULL) == 0 &&
+                       node.type == NODE_ABSENT;
+
+        node_free(&node);
+        if (missing)
+            change_free(change);
+        else
+            changes->list[kept++] = *change;
+    }
+    changes->n = kept;
+}
+
 static int apply_one(const char *dir, struct journal *journal, int root, struct err *err) {
     _cleanup_changes_ struct changes changes = {0};
     _cleanup_json_ struct json *about = NULL;
     _cleanup_close_ int blobs = -1;
     int r = read_patch(dir, &about, &changes, &blobs, err);
 
-    if (r == 0)
-        r = changes_check(&changes, SIDE_BEFORE, root, blobs, err);
+    if (r < 0)
+        return r;
+    drop_missing_caches(&changes, root);
+    r = changes_check(&changes, SIDE_BEFORE, root, blobs, err);
     if (r == 0)
         r = journal_begin(journal, err);
     if (r < 0)

@@ -128,6 +128,8 @@ static char *purl(const struct patch_request *request, const struct package_step
         return io_format("pkg:deb/debian/%s@%s?arch=%s", step->name, step->to, step->arch);
     if (strcmp(request->manager, "npm") == 0)
         return io_format("pkg:npm/%s@%s", step->name, step->to);
+    if (strcmp(request->manager, "pip") == 0)
+        return io_format("pkg:pypi/%s@%s", step->name, step->to);
     return io_format("pkg:generic/%s@%s", step->name, step->to);
 }
 

@@ -10,6 +10,7 @@
 #include "shim/base/dpkg.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
+#include "shim/base/pydists.h"
 #include "shim/monitor.h"
 
 #define NPM_DEPTH 6       /* directories below a starting point */
@@ -106,7 +107,15 @@ static void gather_npm(int root_fd, struct package_facts *facts) {
     facts->known[MANAGER_NPM] = left > 0;
 }
 
+static int add_pip(const struct pydist *dist, void *data, struct err *err) {
+    (void)err;
+    if (!dist->foreign)
+        package_facts_add(data, MANAGER_PIP, dist->name, NULL, dist->version);
+    return 0;
+}
+
 void facts_gather(int root_fd, struct package_facts *facts) {
     gather_apt(root_fd, facts);
     gather_npm(root_fd, facts);
+    facts->known[MANAGER_PIP] = pydists_each(root_fd, add_pip, facts, NULL) == 0;
 }

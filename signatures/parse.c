@@ -8,6 +8,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
+#include "shim/base/pydists.h"
 #include "signatures/purl.h"
 #include "signatures/signature.h"
 
@@ -269,11 +270,13 @@ static int read_patch(const struct json *root, struct signature *signature, stru
     patch = signature->patch = io_alloc(1, sizeof(*patch));
     manager = package_manager_from_name(json_get_string(node, "manager"));
     if (manager < 0)
-        return err_set(err, EINVAL, "\"manager\" is none of apt, npm, files");
+        return err_set(err, EINVAL, "\"manager\" is none of apt, npm, pip, files");
     patch->manager = manager;
     r = read_text(node, "package", true, &patch->package, err);
     if (r == 0)
         r = package_name_check(patch->package, err);
+    if (r == 0 && patch->manager == MANAGER_PIP)
+        pydist_normalise(patch->package);
     if (r == 0)
         r = read_version(node, "fixed", true, &patch->fixed, err);
     return r < 0 ? r : read_pickup(node, patch, err);

@@ -8,6 +8,8 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/dpkg.h"
 #include "shim/base/io.h"
+#include "shim/base/pep440.h"
+#include "shim/base/pydists.h"
 
 static int hex_digit(char c) {
     if (c >= '0' && c <= '9')
@@ -37,7 +39,10 @@ int purl_parse(const char *purl, enum package_manager *ret_manager, char **ret_p
     static const struct {
         const char *type;
         enum package_manager manager;
-    } types[] = {{"deb/", MANAGER_APT}, {"npm/", MANAGER_NPM}, {"generic/", MANAGER_FILES}};
+    } types[] = {{"deb/", MANAGER_APT},
+                 {"npm/", MANAGER_NPM},
+                 {"pypi/", MANAGER_PIP},
+                 {"generic/", MANAGER_FILES}};
     _cleanup_free_ char *copy = NULL;
     char *name, *at;
     size_t t = 0;
@@ -48,7 +53,8 @@ int purl_parse(const char *purl, enum package_manager *ret_manager, char **ret_p
     while (t < ARRAY_SIZE(types) && strncmp(purl + 4, types[t].type, strlen(types[t].type)) != 0)
         t++;
     if (t == ARRAY_SIZE(types))
-        return err_set(err, EINVAL, "of the package URL types deb, npm and generic are known");
+        return err_set(err, EINVAL,
+                       "of the package URL types deb, npm, pypi and generic are known");
     copy = io_strdup(purl + 4 + strlen(types[t].type));
     copy[strcspn(copy, "?#")] = '\0';
     name = strrchr(copy, '/');
@@ -62,6 +68,8 @@ int purl_parse(const char *purl, enum package_manager *ret_manager, char **ret_p
     r = package_name_check(name, err);
     if (r < 0)
         return r;
+    if (types[t].manager == MANAGER_PIP)
+        pydist_normalise(name);
     *ret_manager = types[t].manager;
     *ret_package = io_strdup(name);
     return 0;
@@ -85,7 +93,7 @@ int package_name_check(const char *name, struct err *err) {
 }
 
 int package_version_check(const char *version, struct err *err) {
-    return check_characters(version, "+-._:~", "version", err);
+    return check_characters(version, "+-._:~!", "version", err);
 }
 
 static int sign(long value) {
@@ -151,5 +159,7 @@ int semver_compare(const char *a, const char *b) {
 }
 
 int package_version_compare(enum package_manager manager, const char *a, const char *b) {
-    return manager == MANAGER_APT ? dpkg_compare(a, b) : semver_compare(a, b);
+    if (manager == MANAGER_APT)
+        return dpkg_compare(a, b);
+    return manager == MANAGER_PIP ? pep440_compare(a, b) : semver_compare(a, b);
 }

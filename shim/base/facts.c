@@ -9,6 +9,7 @@
 static const char *const names[PACKAGE_MANAGERS] = {
     [MANAGER_APT] = "apt",
     [MANAGER_NPM] = "npm",
+    [MANAGER_PIP] = "pip",
     [MANAGER_FILES] = "files",
 };
 

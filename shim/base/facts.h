@@ -6,12 +6,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum package_manager { MANAGER_APT, MANAGER_NPM, MANAGER_FILES, PACKAGE_MANAGERS };
+enum package_manager { MANAGER_APT, MANAGER_NPM, MANAGER_PIP, MANAGER_FILES, PACKAGE_MANAGERS };
 
 struct package_fact {
     enum package_manager manager;
-    char *name;    /* apt: binary package; npm: package, with its @scope/ */
-    char *source;  /* apt: source package; npm: NULL */
+    char *name;    /* apt: binary package; npm: package, with its @scope/; pip: normalised */
+    char *source;  /* apt: source package; others: NULL */
     char *version; /* apt: version of the source package */
 };
 
@@ -21,7 +21,7 @@ struct package_facts {
     bool known[PACKAGE_MANAGERS]; /* everything of this manager is listed; false: nobody looked */
 };
 
-/* "apt", "npm", "files". */
+/* "apt", "npm", "pip", "files". */
 const char *package_manager_name(enum package_manager manager);
 /* The manager of that name, or -1. */
 int package_manager_from_name(const char *name);

@@ -89,11 +89,11 @@ static void refuses_what_is_not_in_the_format(void **state) {
         {HEAD ",\"evidence\":[{\"kind\":\"run\",\"comm\":\"*\",\"what\":\"*\"}]}",
          "t: evidence[0]: \"kind\" is none of exec, open, connect, write"},
         {HEAD ",\"affected\":[{\"purl\":\"pkg:rpm/x\",\"introduced\":\"0\"}]" FEATURES "}",
-         "t: affected[0]: of the package URL types deb, npm and generic are known"},
+         "t: affected[0]: of the package URL types deb, npm, pypi and generic are known"},
         {HEAD ",\"affected\":[{\"purl\":\"pkg:deb/debian/x\",\"introduced\":\"1 2\"}]}",
          "t: affected[0]: \"introduced\": a package version does not hold the byte 0x20"},
         {HEAD ",\"patch\":{\"manager\":\"yum\"}}",
-         "t: patch: \"manager\" is none of apt, npm, files"},
+         "t: patch: \"manager\" is none of apt, npm, pip, files"},
         {HEAD ",\"patch\":{\"manager\":\"apt\",\"package\":\"-oX\",\"fixed\":\"1\"}}",
          "t: patch: not a package name"},
         {HEAD ",\"patch\":{\"manager\":\"apt\",\"package\":\"x\",\"fixed\":\"1\",\"pickup\":"
@@ -207,6 +207,7 @@ static void versions(void **state) {
     assert_true(semver_compare("1.2.3+build", "1.2.3") == 0);
     assert_true(semver_compare("01.2.0", "1.2") == 0);
     assert_true(package_version_compare(MANAGER_APT, "1.0~rc1", "1.0") < 0);
+    assert_true(package_version_compare(MANAGER_PIP, "1.0.post1", "1.0") > 0);
 }
 
 static void package_urls(void **state) {
@@ -219,6 +220,7 @@ static void package_urls(void **state) {
         {"pkg:npm/ejs", "ejs", MANAGER_NPM},
         {"pkg:npm/%40fastify/multipart@1.0.0#lib", "@fastify/multipart", MANAGER_NPM},
         {"pkg:npm/@fastify/multipart@1.0.0", "@fastify/multipart", MANAGER_NPM},
+        {"pkg:pypi/Zope_.interface@5.0", "zope-interface", MANAGER_PIP},
         {"pkg:generic/node", "node", MANAGER_FILES},
         {"pkg:npm/..%2f..%2fetc", NULL, 0},
         {"pkg:npm/%00", NULL, 0},

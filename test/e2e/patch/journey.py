@@ -63,6 +63,21 @@ class Patcher:
             return None
         return json.loads(output)
 
+    def watch(self, place, pid, key):
+        """Write down the state of a watched container, by its bundle; the hooks it then has."""
+        name = os.path.basename(place)
+        state = os.path.join(self.state, format(abs(hash(name)) % 16 ** 16, "016x"))
+        os.makedirs(state, exist_ok=True)
+        with open(os.path.join(state, "state.json"), "w", encoding="utf-8") as file:
+            json.dump({"id": name, "root": "", "bundle": place,
+                       "rootfs": os.path.join(place, "rootfs"), "profile": "p", "image": key,
+                       "mode": "patch", "phase": "WATCHING", "reason": "", "cve": "", "alarm": "",
+                       "alarms": 0, "created_ns": 0, "init_pid": pid,
+                       "init_starttime": 0, "keeper_pid": 0}, file)
+        return {"prestart": [{"path": HOOK, "args": ["opatch-hook", "prestart"],
+                              "env": ["OPATCH_CONFIG=" + self.config,
+                                      "PATH=" + os.environ["PATH"]]}]}
+
     @staticmethod
     def words(case, pid, name):
         return ["--manager", case.manager, "--package", case.package, "--fixed", case.fixed,
