@@ -11,10 +11,18 @@
 
 #define SILENCE_NEWS 10 /* windows for which a silence alarms: later it is only a quiet service */
 #define ODD_WINDOWS 2   /* in a row, for counts without any new evidence to alarm */
+#define CRASHES "acct.crashes"
 #define ATTENTION 10.0  /* abnormal: within this factor of the stated rate */
 
 /* What can raise suspicion. */
-enum { SOURCE_COUNTS, SOURCE_LASTING, SOURCE_NOVELTY, SOURCE_SILENCE, SOURCE_EVIDENCE };
+enum {
+    SOURCE_COUNTS,
+    SOURCE_LASTING,
+    SOURCE_NOVELTY,
+    SOURCE_SILENCE,
+    SOURCE_CRASH,
+    SOURCE_EVIDENCE
+};
 #define SOURCES (SOURCE_EVIDENCE + EVIDENCE_FEATURES)
 
 struct detector {
@@ -24,6 +32,7 @@ struct detector {
     int32_t *source;                 /* model columns: live column, or -1 */
     bool *in_channel;                /* live columns: a channel looks at them */
     uint8_t *phases;                 /* live columns: those of the model's column */
+    int32_t crashes;                 /* live column of processes that crashed, or -1 */
     size_t silence;                  /* silent windows up to this one */
     double lasting;                  /* channel_lasting() up to this window */
     size_t told;                     /* windows in which this silence has alarmed */
@@ -42,8 +51,12 @@ struct detector {
 static void bind_columns(struct detector *d) {
     const struct model *m = d->model;
 
-    for (size_t c = 0; c < d->columns; c++)
+    d->crashes = -1;
+    for (size_t c = 0; c < d->columns; c++) {
         d->phases[c] = COLUMN_MEASURED;
+        if (strcmp(d->names[c], CRASHES) == 0)
+            d->crashes = (int32_t)c;
+    }
     for (size_t i = 0; i < m->columns; i++) {
         d->source[i] = -1;
         for (size_t c = 0; c < d->columns && d->source[i] < 0; c++) {
@@ -184,6 +197,13 @@ static double judge_evidence(struct detector *d, const struct evidence *evidence
     return sum;
 }
 
+/* A process that crashes where none ever did needs no counts to be odd. */
+static double judge_crash(struct detector *d, uint8_t phases) {
+    if (d->crashes < 0 || !(novelty_of(d, (size_t)d->crashes, phases) > 0))
+        return 0;
+    return d->values[SOURCE_CRASH] = -log(MODEL_CRASH_PRIOR);
+}
+
 /* Takes the entry of this name off the list; returns its weight. */
 static double take(struct verdict *verdict, const char *name) {
     for (size_t i = 0; i < verdict->n; i++) {
@@ -256,6 +276,8 @@ static void explain(struct detector *d, uint8_t phases, struct verdict *verdict)
     for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
         put(verdict, evidence_feature_name((enum evidence_feature)f), (double)d->unseen[f], 0,
             d->values[SOURCE_EVIDENCE + f] / sum);
+    if (d->values[SOURCE_CRASH] > 0)
+        put(verdict, CRASHES, (double)d->counts[d->crashes], 0, d->values[SOURCE_CRASH] / sum);
     put(verdict, "silence", (double)d->silence, (double)d->model->silence,
         d->values[SOURCE_SILENCE] / sum);
 }
@@ -284,7 +306,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     d->channelled = false;
     for (size_t i = 0; i < SOURCES; i++)
         d->values[i] = TAIL_NEVER;
-    unseen = judge_evidence(d, evidence, n_evidence, phases);
+    unseen = judge_evidence(d, evidence, n_evidence, phases) + judge_crash(d, phases);
     if (is_busy(d)) {
         d->silence = d->told = 0;
         /* Loading makes a window of its own kind, and so does a program that was accepted. */

@@ -10,6 +10,10 @@
 #define MODEL_MAX_COLUMNS 160 /* that a channel looks at */
 #define MODEL_SILENCE_MIN 20  /* windows: shorter silences are nothing */
 
+/* How often in a training length the first crash is expected: an assumption, as those of evidence
+ * (model.c). */
+#define MODEL_CRASH_PRIOR 0.01
+
 /* Further bit of a column's phases beside EVIDENCE_STEADY and EVIDENCE_STARTUP. */
 #define COLUMN_MEASURED 4
 

@@ -109,6 +109,28 @@ static void names_a_call_never_seen(void **state) {
     assert_string_equal(verdict_of(model, &test, 50, false).top[0].name, "bpf");
 }
 
+static void first_crash_alarms_on_its_own(void **state) {
+    const struct train_options rare = {.seed = 1, .false_alarm_rate = 0.00003};
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *never = NULL, *once = NULL;
+    struct verdict verdict;
+
+    (void)state;
+    strcpy(train.names[9], "acct.crashes");
+    strcpy(test.names[9], "acct.crashes");
+    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
+    never = trained(&train, &rare);
+    test.counts[50 * test.columns + 9] = 1;
+    verdict = verdict_of(never, &test, 50, false);
+    assert_true(verdict.alarm);
+    assert_string_equal(verdict.top[0].name, "acct.crashes");
+    assert_false(verdict_of(never, &test, 49, false).alarm);
+    train.counts[600 * train.columns + 9] = 1;
+    once = trained(&train, &rare);
+    assert_false(verdict_of(once, &test, 50, false).alarm);
+}
+
 static void startup_may_do_what_startups_did(void **state) {
     const struct train_options how = {.seed = 1, .false_alarm_rate = 0.0002, .startup_rows = 100};
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
@@ -339,6 +361,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_an_attack_from_normal_load),
         cmocka_unit_test(names_a_call_never_seen),
+        cmocka_unit_test(first_crash_alarms_on_its_own),
         cmocka_unit_test(startup_may_do_what_startups_did),
         cmocka_unit_test(silence_alarms_only_when_it_is_new),
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),

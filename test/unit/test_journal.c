@@ -110,8 +110,9 @@ static int set_up(void **state) {
           "upper/usr/lib/link; echo H >upper/usr/linked/h1; ln upper/usr/linked/h1 "
           "upper/usr/linked/h2; echo now a file >upper/was-dir; mkdir upper/was-file;"
           "echo y >upper/was-file/y; mkdir -p upper/lib; echo through >upper/lib/through;"
-          "mkdir -p upper/var/log; echo l >upper/var/log/dpkg.log");
-    shell("mkdir -p root/var/log; mknod upper/old c 0 0");
+          "mkdir -p upper/var/log; echo l >upper/var/log/dpkg.log; mkdir upper/var/log/new");
+    shell("mkdir -p root/var/log; echo l >root/var/log/app.log; echo more >upper/var/log/app.log;"
+          "chmod 640 upper/var/log/app.log; mknod upper/old c 0 0");
     return 0;
 }
 
@@ -164,6 +165,8 @@ static void there_and_back(void **state) {
     assert_non_null(changes_find(&journal.changes, "/usr/lib/through"));
     assert_null(changes_find(&journal.changes, "/usr/lib/same"));
     assert_null(changes_find(&journal.changes, "/var/log/dpkg.log"));
+    assert_null(changes_find(&journal.changes, "/var/log/app.log"));
+    assert_non_null(changes_find(&journal.changes, "/var/log/new"));
     assert_non_null(changes_find(&journal.changes, "/old/deep/file"));
     changes_sum(&journal.changes, &files, &bytes);
     assert_int_equal(files, 7);
