@@ -17,7 +17,8 @@
 #define PRESENCE_LEAST -6
 #define DEVIATION_EVEN 0.25
 #define DEVIATION_SLOPE 4
-#define CAUSE_EVEN 0.25
+#define CAUSE_MORE 0.1   /* deviation from which on the attack does more of a feature */
+#define CAUSE_LEAST 0.25
 #define CAUSE_NONE -5    /* the alarm was for something else */
 #define EVIDENCE_NONE -5 /* no pattern seen */
 #define EVIDENCE_ALL 3
@@ -111,22 +112,23 @@ static double evidence_share(const struct signature *signature,
     return visible ? (double)seen / (double)visible : NAN;
 }
 
-/* Cosine of what alarmed and of what the attack does more than is normal. */
-static double cause_cosine(const struct signature *signature,
-                           const struct observation *observation) {
-    double dot = 0, attack = 0, alarm = 0;
+/* Share of what alarmed that the attack does more than is normal. */
+static double cause_share(const struct signature *signature,
+                          const struct observation *observation) {
+    double known = 0, total = 0;
+    bool any = false;
 
     for (size_t f = 0; f < signature->n_features; f++) {
-        double weight = fmax((double)signature->features[f].weight, 0);
+        bool more = (double)signature->features[f].weight >= CAUSE_MORE;
 
-        attack += weight * weight;
-        for (size_t i = 0; i < observation->n_causes; i++)
+        any = any || more;
+        for (size_t i = 0; more && i < observation->n_causes; i++)
             if (strcmp(observation->causes[i].name, signature->features[f].name) == 0)
-                dot += weight * (double)observation->causes[i].value;
+                known += (double)observation->causes[i].value;
     }
     for (size_t i = 0; i < observation->n_causes; i++)
-        alarm += (double)observation->causes[i].value * (double)observation->causes[i].value;
-    return attack > 0 && alarm > 0 ? dot / sqrt(attack * alarm) : NAN;
+        total += (double)observation->causes[i].value;
+    return any && total > 0 ? known / total : NAN;
 }
 
 static struct match_candidate score(const struct scoring *s, const struct signature *signature) {
@@ -135,14 +137,14 @@ static struct match_candidate score(const struct scoring *s, const struct signat
     c.presence = similarity_presence(signature, s->presence, s->n_presence, &s->scale);
     c.deviation = similarity_deviation(signature, s->deviation, s->n_deviation);
     c.evidence = evidence_share(signature, s->observation);
-    c.cause = isnan(c.evidence) ? cause_cosine(signature, s->observation) : NAN;
+    c.cause = isnan(c.evidence) ? cause_share(signature, s->observation) : NAN;
     c.package = match_package_state(signature, s->observation->facts, &c.version);
 
     if (!isnan(c.presence))
         c.log_odds += fmax(PRESENCE_SLOPE * (c.presence - PRESENCE_EVEN), PRESENCE_LEAST);
     else if (!isnan(c.deviation)) /* beside presence it misled more often than it helped */
         c.log_odds += DEVIATION_SLOPE * (c.deviation - DEVIATION_EVEN);
-    if (c.cause < CAUSE_EVEN)
+    if (c.cause < CAUSE_LEAST)
         c.log_odds += CAUSE_NONE;
     if (!isnan(c.evidence))
         c.log_odds += EVIDENCE_NONE + (EVIDENCE_ALL - EVIDENCE_NONE) * c.evidence;
@@ -208,7 +210,7 @@ static void say_witnesses(char *text, size_t size, const struct match_candidate 
         comma = ", ";
     }
     if (!isnan(c->cause)) {
-        say(text, size, "%sfor what it alarmed %.0f%% alike", comma, c->cause * 100);
+        say(text, size, "%s%.0f%% of the alarm explained", comma, c->cause * 100);
         comma = ", ";
     }
     if (!isnan(c->evidence)) {

@@ -39,7 +39,7 @@ struct match_candidate {
     const struct signature *signature;
     double presence;  /* similarity 0..1; NaN: silent */
     double deviation; /* cosine -1..1; NaN: silent */
-    double cause;     /* cosine 0..1 of what alarmed and what the signature has more of; NaN: silent */
+    double cause;     /* share 0..1 of the alarm that is for what the attack does more; NaN: silent */
     double evidence;  /* share of the signature's patterns that were seen, 0..1; NaN: silent */
     enum match_package package;
     const char *version; /* installed version that decided, points into the facts; may be NULL */
