@@ -18,14 +18,7 @@ static const char *const type_names[NODE_TYPES] = {"absent", "file", "directory"
 struct change *changes_add(struct changes *changes, const char *path) {
     struct change *change;
 
-    /* The room doubles whenever the count is a power of two. */
-    if ((changes->n & (changes->n - 1)) == 0) {
-        size_t room = changes->n ? changes->n * 2 : 1;
-
-        changes->list = realloc(changes->list, room * sizeof(*changes->list));
-        if (!changes->list)
-            abort();
-    }
+    changes->list = io_grow(changes->list, changes->n, sizeof(*changes->list));
     change = &changes->list[changes->n++];
     *change = (struct change){.path = io_strdup(path)};
     return change;

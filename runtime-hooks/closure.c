@@ -11,14 +11,7 @@
 #include "shim/base/io.h"
 
 static struct proposal *add(struct closure *closure) {
-    /* The room doubles whenever the count is a power of two. */
-    if ((closure->n & (closure->n - 1)) == 0) {
-        size_t room = closure->n ? closure->n * 2 : 1;
-
-        closure->list = realloc(closure->list, room * sizeof(*closure->list));
-        if (!closure->list)
-            abort();
-    }
+    closure->list = io_grow(closure->list, closure->n, sizeof(*closure->list));
     closure->list[closure->n] = (struct proposal){0};
     return &closure->list[closure->n++];
 }

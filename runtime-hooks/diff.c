@@ -7,9 +7,9 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include "runtime-hooks/staging.h"
 #include "runtime-hooks/target.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
@@ -54,10 +54,6 @@ static bool is_ignored(const char *path) {
         if (fnmatch(ignored[i], path, 0) == 0)
             return true;
     return false;
-}
-
-static bool is_whiteout(const struct stat *st) {
-    return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
 }
 
 static bool is_opaque(int fd) {
@@ -222,7 +218,7 @@ static int walk_entry(struct walk *walk, int upper_dir, const char *name, const 
         return 0;
     if (fstatat(upper_dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(walk->err, errno, "%s", upper_path);
-    if (is_whiteout(&st))
+    if (stage_is_whiteout(&st))
         return remove_below(walk, path);
     if (S_ISDIR(st.st_mode)) {
         _cleanup_close_ int fd =

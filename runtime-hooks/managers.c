@@ -20,12 +20,7 @@ struct package_step *plan_add(struct plan *plan, const char *name, const char *a
                               const char *from, const char *to, const char *place) {
     struct package_step *step;
 
-    /* The room doubles whenever the count is a power of two. */
-    if ((plan->n & (plan->n - 1)) == 0) {
-        plan->steps = realloc(plan->steps, (plan->n ? plan->n * 2 : 1) * sizeof(*plan->steps));
-        if (!plan->steps)
-            abort();
-    }
+    plan->steps = io_grow(plan->steps, plan->n, sizeof(*plan->steps));
     step = &plan->steps[plan->n++];
     *step = (struct package_step){.name = io_strdup(name),
                                   .arch = io_strdup(arch),

@@ -41,12 +41,7 @@ static int keep_dist(const struct pydist *dist, void *data, struct err *err) {
     struct dists *dists = data;
 
     (void)err;
-    /* The room doubles whenever the count is a power of two. */
-    if ((dists->n & (dists->n - 1)) == 0) {
-        dists->list = realloc(dists->list, (dists->n ? dists->n * 2 : 1) * sizeof(*dists->list));
-        if (!dists->list)
-            abort();
-    }
+    dists->list = io_grow(dists->list, dists->n, sizeof(*dists->list));
     dists->list[dists->n++] = (struct dist){.site = io_strdup(dist->site),
                                             .info = io_strdup(dist->info),
                                             .name = io_strdup(dist->name),
@@ -213,10 +208,9 @@ static int check_needs(const struct job *job, const char *site, const char *pyth
 static int check_python(const struct job *job, const char *python, struct err *err) {
     const char *p = job->wheel.metadata;
     _cleanup_free_ char *wanted = pip_next_header(&p, "Requires-Python");
-    /* The directory does not tell the last number; a late one is likely. */
-    _cleanup_free_ char *late = python ? io_format("%s.99", python) : NULL;
+    _cleanup_free_ char *full = pip_full_version(python);
 
-    if (!wanted || !late || pep440_satisfies(late, wanted))
+    if (!wanted || !full || pep440_satisfies(full, wanted))
         return 0;
     return err_set(err, EPERM, "%s %s needs Python %s, and %s is there", job->name,
                    job->request->fixed, wanted, python);

@@ -42,6 +42,10 @@ static bool take_word(const char **p, const char *word) {
     return true;
 }
 
+char *pip_full_version(const char *python) {
+    return python ? io_format("%s.99", python) : NULL;
+}
+
 static void look_up(const char *name, size_t size, const char *python, struct operand *operand) {
     static const struct {
         const char *name, *value;
@@ -58,10 +62,9 @@ static void look_up(const char *name, size_t size, const char *python, struct op
     operand->version = strcmp(copy, "python_version") == 0;
     if (operand->version && python)
         operand->value = io_strdup(python);
-    /* The directory does not tell the last number; a late one is likely. */
     if (strcmp(copy, "python_full_version") == 0) {
         operand->version = true;
-        operand->value = python ? io_format("%s.99", python) : NULL;
+        operand->value = pip_full_version(python);
     }
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
         if (strcmp(copy, known[i].name) == 0)

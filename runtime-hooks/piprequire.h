@@ -12,6 +12,10 @@ struct pip_requirement {
     bool applies;     /* false: its marker is not true here, or it belongs to an extra */
 };
 
+/* The whole version that an interpreter's directory ("3.11") is taken for: it does not tell the last
+ * number, and a late one is likely. NULL for NULL; the caller frees. */
+char *pip_full_version(const char *python);
+
 /* python: "3.11", the interpreter's version as its directory tells it, or NULL. A marker that asks
  * for what nobody knows here is taken for true. False for a text that is no requirement. */
 bool pip_requirement_parse(const char *text, const char *python,

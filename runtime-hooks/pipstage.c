@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
 #include "runtime-hooks/pip.h"
 #include "runtime-hooks/staging.h"
@@ -88,12 +87,6 @@ static int settle(const struct stage *stage, const char *place, struct err *err)
     return r;
 }
 
-static int hide(const char *staged, struct err *err) {
-    return mknod(staged, S_IFCHR, makedev(0, 0)) < 0 && errno != EEXIST
-               ? err_errno(err, errno, "%s", staged)
-               : 0;
-}
-
 /* A file below site that the wheel does not have. */
 static int hide_file(const struct stage *stage, const char *path, struct err *err) {
     _cleanup_close_ int fd = open_inside(stage, path, O_PATH | O_NOFOLLOW);
@@ -109,7 +102,7 @@ static int hide_file(const struct stage *stage, const char *path, struct err *er
         *strrchr(parent, '/') = '\0';
         r = stage_directories(stage->target, stage->upper, parent, &st, err);
     }
-    return r < 0 ? r : hide(staged, err);
+    return r < 0 ? r : stage_whiteout(staged, err);
 }
 
 static bool module_changed(const struct stage *stage, const char *path) {
@@ -215,7 +208,7 @@ static int replace_recorded(const struct stage *stage, struct err *err) {
 static bool is_whiteout(const char *staged) {
     struct stat st;
 
-    return lstat(staged, &st) == 0 && S_ISCHR(st.st_mode);
+    return lstat(staged, &st) == 0 && stage_is_whiteout(&st);
 }
 
 /* A directory in which nothing is left becomes a whiteout itself. */
@@ -250,7 +243,7 @@ static int prune(const struct stage *stage, const char *place, bool *ret_gone, s
     if (r == 0 && gone && there && strcmp(place, stage->site) != 0) {
         r = io_remove_tree(AT_FDCWD, staged, err);
         if (r == 0)
-            r = hide(staged, err);
+            r = stage_whiteout(staged, err);
         *ret_gone = r == 0;
     }
     return r;
@@ -278,7 +271,7 @@ static int stage_wheel(struct stage *stage, const struct wheel *wheel, bool unpa
     if (r == 0)
         r = replace_recorded(stage, err);
     if (r == 0)
-        r = hide(old, err);
+        r = stage_whiteout(old, err);
     return r < 0 ? r : prune(stage, stage->site, &gone, err);
 }
 

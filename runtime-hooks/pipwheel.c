@@ -71,12 +71,6 @@ static int read_member(const struct wheel *wheel, const char *name, char **ret_t
     return run_bsdtar("--extract", wheel->file, "--to-stdout", member, ret_text, err);
 }
 
-static bool ends_with(const char *text, const char *suffix) {
-    size_t size = strlen(text), n = strlen(suffix);
-
-    return size > n && strcmp(text + size - n, suffix) == 0;
-}
-
 /* One name of the archive; the .dist-info directory is noted. */
 static int check_member(char *name, char **inout_info, struct err *err) {
     size_t size = strlen(name);
@@ -92,10 +86,10 @@ static int check_member(char *name, char **inout_info, struct err *err) {
     slash = strchr(name, '/');
     if (slash)
         *slash = '\0';
-    if (ends_with(name, ".data"))
+    if (io_ends_with(name, ".data"))
         return err_set(err, ENOTSUP,
                        "it has files for outside of site-packages, which a patch does not place");
-    if (!ends_with(name, ".dist-info") || (*inout_info && strcmp(*inout_info, name) == 0))
+    if (!io_ends_with(name, ".dist-info") || (*inout_info && strcmp(*inout_info, name) == 0))
         return 0;
     if (*inout_info)
         return err_set(err, ENOTSUP, "it has two .dist-info directories");

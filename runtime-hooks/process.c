@@ -22,12 +22,6 @@ static const struct {
     {"php", {".php"}},           {"java", {".jar", ".class", ".war"}},
 };
 
-static bool ends_with(const char *text, const char *suffix) {
-    size_t size = strlen(text), n = strlen(suffix);
-
-    return size > n && strcmp(text + size - n, suffix) == 0;
-}
-
 static char *read_proc(pid_t pid, const char *name, size_t *ret_size) {
     _cleanup_free_ char *path = io_format("/proc/%d/%s", (int)pid, name);
     char *text = NULL;
@@ -43,7 +37,7 @@ static char *read_exe(pid_t pid) {
     if (n <= 0)
         return NULL; /* a kernel thread or a zombie */
     link[n] = '\0';
-    if (ends_with(link, " (deleted)"))
+    if (io_ends_with(link, " (deleted)"))
         link[n - (ssize_t)strlen(" (deleted)")] = '\0';
     return io_strdup(link);
 }
@@ -66,14 +60,7 @@ static int read_stat(pid_t pid, struct process *process) {
 }
 
 static void add(struct processes *processes, struct process process) {
-    /* The room doubles whenever the count is a power of two. */
-    if ((processes->n & (processes->n - 1)) == 0) {
-        size_t room = processes->n ? processes->n * 2 : 1;
-
-        processes->list = realloc(processes->list, room * sizeof(process));
-        if (!processes->list)
-            abort();
-    }
+    processes->list = io_grow(processes->list, processes->n, sizeof(process));
     processes->list[processes->n++] = process;
 }
 
@@ -179,7 +166,7 @@ static bool maps_any(pid_t pid, const struct changes *changes, bool deleted) {
         return false;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char *path = strchr(line, '/');
-        bool gone = path && ends_with(path, " (deleted)");
+        bool gone = path && io_ends_with(path, " (deleted)");
 
         if (!path || (deleted && !gone))
             continue;
@@ -205,7 +192,7 @@ static bool interprets(const struct process *process, const struct changes *chan
         for (size_t c = 0; c < changes->n; c++)
             for (const char *const *suffix = interpreters[i].suffixes; *suffix; suffix++)
                 if (changes->list[c].before.type == NODE_FILE &&
-                    ends_with(changes->list[c].path, *suffix))
+                    io_ends_with(changes->list[c].path, *suffix))
                     return true;
     }
     return false;

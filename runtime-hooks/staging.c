@@ -65,6 +65,16 @@ int stage_unpack(const char *file, const char *dir, const struct stat *owner, st
     return r < 0 ? r : spawn_check(&spawn, NULL, err);
 }
 
+int stage_whiteout(const char *staged, struct err *err) {
+    return mknod(staged, S_IFCHR, makedev(0, 0)) < 0 && errno != EEXIST
+               ? err_errno(err, errno, "%s", staged)
+               : 0;
+}
+
+bool stage_is_whiteout(const struct stat *st) {
+    return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
+}
+
 int stage_hide_old(int root, const char *upper, const char *place, const char *keep,
                    struct err *err) {
     int fd = target_openat(root, place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), r = 0;
@@ -80,7 +90,7 @@ int stage_hide_old(int root, const char *upper, const char *place, const char *k
             strcmp(entry->d_name, keep) == 0)
             continue;
         if (lstat(staged, &st) < 0 && errno == ENOENT)
-            r = mknod(staged, S_IFCHR, makedev(0, 0)) < 0 ? err_errno(err, errno, "%s", staged) : 0;
+            r = stage_whiteout(staged, err);
         else if (S_ISDIR(st.st_mode) && entry->d_type == DT_DIR)
             r = stage_hide_old(root, upper, child, "", err);
     }

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
+#include "runtime-hooks/staging.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/dpkg.h"
 #include "shim/base/io.h"
@@ -15,12 +15,6 @@
 #define DIRECTORY "/var/lib/dpkg/status.d"
 #define RECORD_MAX (4u << 20)
 #define SUMS ".md5sums"
-
-static bool ends_with(const char *text, const char *suffix) {
-    size_t size = strlen(text), n = strlen(suffix);
-
-    return size > n && strcmp(text + size - n, suffix) == 0;
-}
 
 /* Calls visit for every record until it answers other than 0. */
 static int each_record(int root,
@@ -36,7 +30,7 @@ static int each_record(int root,
         _cleanup_free_ char *path = io_format(DIRECTORY "/%s", entry->d_name), *text = NULL;
         size_t size;
 
-        if (entry->d_name[0] == '.' || ends_with(entry->d_name, SUMS))
+        if (entry->d_name[0] == '.' || io_ends_with(entry->d_name, SUMS))
             continue;
         r = target_read(root, path, RECORD_MAX, &text, &size, err);
         if (r == 0 && strncmp(text, "Package:", 8) == 0)
@@ -112,12 +106,15 @@ static int hide_old(int root, const char *upper, const char *sums_path, struct e
         const char *name = strlen(line) > 34 ? line + 34 : "";
         _cleanup_free_ char *path = io_format("%s/%s", upper, name), *parent = io_strdup(path);
         struct stat st;
+        int r = 0;
 
         if (!*name || strstr(name, "..") || lstat(path, &st) == 0)
             continue;
         *strrchr(parent, '/') = '\0';
-        if (lstat(parent, &st) == 0 && mknod(path, S_IFCHR, makedev(0, 0)) < 0)
-            return err_errno(err, errno, "%s", path);
+        if (lstat(parent, &st) == 0)
+            r = stage_whiteout(path, err);
+        if (r < 0)
+            return r;
     }
     return 0;
 }

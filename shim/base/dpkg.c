@@ -70,14 +70,7 @@ static void take_stanza(struct dpkg_status *status, const struct span *fields, s
                         size_t size) {
     struct dpkg_package *package;
 
-    /* The room doubles whenever the count is a power of two. */
-    if ((status->n & (status->n - 1)) == 0) {
-        size_t room = status->n ? status->n * 2 : 1;
-
-        status->packages = realloc(status->packages, room * sizeof(*status->packages));
-        if (!status->packages)
-            abort();
-    }
+    status->packages = io_grow(status->packages, status->n, sizeof(*status->packages));
     package = &status->packages[status->n++];
     *package = (struct dpkg_package){.offset = offset, .size = size};
     package->name = copy(fields[PACKAGE]);

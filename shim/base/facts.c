@@ -26,12 +26,7 @@ int package_manager_from_name(const char *name) {
 
 void package_facts_add(struct package_facts *facts, enum package_manager manager, const char *name,
                        const char *source, const char *version) {
-    /* The room doubles whenever the count is a power of two. */
-    if ((facts->n & (facts->n - 1)) == 0) {
-        facts->list = realloc(facts->list, (facts->n ? facts->n * 2 : 1) * sizeof(*facts->list));
-        if (!facts->list)
-            abort();
-    }
+    facts->list = io_grow(facts->list, facts->n, sizeof(*facts->list));
     facts->list[facts->n++] = (struct package_fact){
         .manager = manager,
         .name = io_strdup(name),

@@ -266,3 +266,18 @@ char *io_strdup(const char *text) {
         abort();
     return copy;
 }
+
+void *io_grow(void *list, size_t n, size_t size) {
+    if ((n & (n - 1)) != 0)
+        return list;
+    list = reallocarray(list, n ? n * 2 : 1, size);
+    if (!list)
+        abort();
+    return list;
+}
+
+bool io_ends_with(const char *text, const char *suffix) {
+    size_t size = strlen(text), n = strlen(suffix);
+
+    return size > n && strcmp(text + size - n, suffix) == 0;
+}

@@ -2,6 +2,7 @@
 /* Files: bounded reads, whole writes, durable replacement. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -56,3 +57,11 @@ uint64_t io_realtime_ns(void);
 /* malloc that aborts when out of memory; zeroed. For everything but the keeper's event path. */
 void *io_alloc(size_t count, size_t size);
 char *io_strdup(const char *text);
+
+/* The list of n entries of this size, moved to where there is room for one more: the room doubles
+ * whenever n is a power of two, so that a list must have grown by this alone. Not zeroed; aborts when
+ * out of memory. */
+void *io_grow(void *list, size_t n, size_t size);
+
+/* Whether text ends with suffix and has something before it. */
+bool io_ends_with(const char *text, const char *suffix);

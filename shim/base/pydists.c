@@ -52,17 +52,11 @@ bool pydist_name_valid(const char *name) {
     return true;
 }
 
-static bool ends_with(const char *text, const char *suffix) {
-    size_t size = strlen(text), n = strlen(suffix);
-
-    return size > n && strcmp(text + size - n, suffix) == 0;
-}
-
 bool pydist_split(const char *info, char **ret_name, char **ret_version) {
     _cleanup_free_ char *name = io_strdup(info);
     char *dash;
 
-    if (!ends_with(info, ".dist-info"))
+    if (!io_ends_with(info, ".dist-info"))
         return false;
     name[strlen(info) - strlen(".dist-info")] = '\0';
     dash = strrchr(name, '-');
@@ -83,7 +77,7 @@ static bool split_egg(const char *info, char **ret_name, char **ret_version) {
     _cleanup_free_ char *name = io_strdup(info);
     char *dash, *version;
 
-    if (!ends_with(info, ".egg-info"))
+    if (!io_ends_with(info, ".egg-info"))
         return false;
     name[strlen(info) - strlen(".egg-info")] = '\0';
     dash = strchr(name, '-');

@@ -268,12 +268,7 @@ static int parse_evidence_line(struct reader *r, const char *p, const char *end,
     error = parse_evidence(r, object, &evidence, err);
     if (error < 0)
         return error;
-    if ((w->evidences & (w->evidences - 1)) == 0) {
-        w->evidence =
-            reallocarray(w->evidence, w->evidences ? w->evidences * 2 : 1, sizeof(*w->evidence));
-        if (!w->evidence)
-            abort();
-    }
+    w->evidence = io_grow(w->evidence, w->evidences, sizeof(*w->evidence));
     w->evidence[w->evidences++] = evidence;
     return 0;
 }

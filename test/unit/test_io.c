@@ -179,6 +179,27 @@ static void hashes_like_fnv1a(void **state) {
     assert_true(io_hash(io_hash(IO_HASH_START, "foo", 3), "bar", 3) == UINT64_C(0x85944171f73967e8));
 }
 
+static void lists_grow(void **state) {
+    size_t *list = NULL;
+
+    (void)state;
+    for (size_t n = 0; n < 1000; n++) {
+        list = io_grow(list, n, sizeof(*list));
+        list[n] = n;
+    }
+    for (size_t n = 0; n < 1000; n++)
+        assert_int_equal(list[n], n);
+    free(list);
+}
+
+static void ends_are_not_the_whole(void **state) {
+    (void)state;
+    assert_true(io_ends_with("a.py", ".py"));
+    assert_false(io_ends_with(".py", ".py"));
+    assert_false(io_ends_with("py", ".py"));
+    assert_false(io_ends_with("a.pyc", ".py"));
+}
+
 static void *drain(void *data) {
     char buffer[1000];
     size_t total = 0;
@@ -218,6 +239,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(removes_trees_without_following_links, set_up, tear_down),
         cmocka_unit_test(parses_numbers_strictly),
         cmocka_unit_test(hashes_like_fnv1a),
+        cmocka_unit_test(lists_grow),
+        cmocka_unit_test(ends_are_not_the_whole),
         cmocka_unit_test(writes_through_short_writes),
     };
 
