@@ -172,13 +172,8 @@ static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
 }
 
 bool detector_knows(const struct detector *d, const struct evidence *evidence, bool startup) {
-    uint8_t phases = startup ? EVIDENCE_STEADY | EVIDENCE_STARTUP : EVIDENCE_STEADY;
-    float unseen[EVIDENCE_FEATURES] = {0}, sum = 0;
-
-    evidence_count(&d->model->evidence, evidence, 1, phases, unseen);
-    for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
-        sum += unseen[f];
-    return !(sum > 0);
+    return evidence_knows(&d->model->evidence, evidence,
+                          startup ? EVIDENCE_STEADY | EVIDENCE_STARTUP : EVIDENCE_STEADY);
 }
 
 /* Several new things in one window support each other: their positive values add up. */

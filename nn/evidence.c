@@ -269,23 +269,6 @@ void evidence_learn(struct evidence_set *set, const struct evidence *items, size
     }
 }
 
-bool evidence_executed(const struct evidence_set *set, const struct evidence *items, size_t n,
-                       uint8_t phases) {
-    for (size_t i = 0; i < n; i++) {
-        struct evidence_key keys[2];
-
-        if (items[i].kind != EVIDENCE_EXEC)
-            continue;
-        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;) {
-            size_t at = find(set, keys[k].key);
-
-            if (has(set, at, keys[k].key) && (set->phases[at] & phases))
-                return true;
-        }
-    }
-    return false;
-}
-
 static bool is_seen(const struct evidence_set *set, const struct evidence_key *key,
                     uint8_t phases) {
     size_t at = find(set, key->key);
@@ -295,6 +278,30 @@ static bool is_seen(const struct evidence_set *set, const struct evidence_key *k
     at = find(set, key->parent);
     return key->parent != 0 && has(set, at, key->parent) &&
            set->children[at] == EVIDENCE_OPEN_ENDED;
+}
+
+bool evidence_knows(const struct evidence_set *set, const struct evidence *evidence,
+                    uint8_t phases) {
+    struct evidence_key keys[2];
+
+    for (size_t k = evidence_keys(evidence, keys); k-- > 0;)
+        if (!is_seen(set, &keys[k], phases))
+            return false;
+    return true;
+}
+
+bool evidence_executed(const struct evidence_set *set, const struct evidence *items, size_t n,
+                       uint8_t phases) {
+    for (size_t i = 0; i < n; i++) {
+        struct evidence_key keys[2];
+
+        if (items[i].kind != EVIDENCE_EXEC)
+            continue;
+        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;)
+            if (is_seen(set, &keys[k], phases))
+                return true;
+    }
+    return false;
 }
 
 /* Whether key is a further one of the n in list; it is put there. */

@@ -61,6 +61,10 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
 void evidence_learn(struct evidence_set *set, const struct evidence *items, size_t n,
                     uint8_t phase);
 
+/* Whether all that one item tells of is in set in one of phases, or expected there. */
+bool evidence_knows(const struct evidence_set *set, const struct evidence *evidence,
+                    uint8_t phases);
+
 /* Whether a program is executed in items that was added in one of phases. */
 bool evidence_executed(const struct evidence_set *set, const struct evidence *items, size_t n,
                        uint8_t phases);

@@ -15,6 +15,13 @@ int ctl_record(const struct config *config, int argc, char *argv[]);
 int ctl_plan(const struct config *config, int argc, char *argv[]);
 int ctl_doctor(const struct config *config, int argc, char *argv[]);
 
+struct json;
+
+/* Visits every event of that alarm, the oldest first. -ENOENT when there is none. */
+int ctl_alarm_events(const struct config *config, const char *alarm,
+                     void (*visit)(const struct json *event, void *data), void *data,
+                     struct err *err);
+
 /* Prints "opatch VERB: sentence" to stderr and returns 1. */
 int ctl_fail(const char *verb, const struct err *err);
 /* Prints how the verb is used to stderr and returns 2. */

@@ -40,22 +40,17 @@ static struct json *line_of(const struct json *item) {
     return take_ptr(line);
 }
 
-static void read_event(const char *text, size_t size, const char *alarm, struct told *told) {
-    _cleanup_json_ struct json *event = NULL;
-    const char *rule, *id, *profile, *cve;
-    const struct json *fields, *news;
+static void read_event(const struct json *event, void *data) {
+    const struct json *fields = json_get(event, "output_fields"), *news;
+    const char *rule = json_get_string(event, "rule");
+    const char *profile = json_get_string(fields, "opatch.profile");
+    const char *cve = json_get_string(fields, "opatch.cve");
+    struct told *told = data;
 
-    if (json_parse(text, size, JSON_PRESERVE, &event, NULL) < 0)
-        return;
-    fields = json_get(event, "output_fields");
-    rule = json_get_string(event, "rule");
-    id = json_get_string(fields, "opatch.alarm");
-    profile = json_get_string(fields, "opatch.profile");
-    if (!rule || !id || strcmp(id, alarm) != 0 || !profile || !ctl_is_name(profile))
+    if (!rule || !profile || !ctl_is_name(profile))
         return;
     if (!told->profile)
         told->profile = io_strdup(profile);
-    cve = json_get_string(fields, "opatch.cve");
     if (strcmp(rule, "identified") == 0 && cve && !told->name)
         told->name = io_strdup(cve);
     if (strcmp(rule, "quiet") != 0)
@@ -72,16 +67,14 @@ static void read_event(const char *text, size_t size, const char *alarm, struct 
 
 static int read_events(const struct config *config, const char *alarm, struct told *told,
                        struct err *err) {
-    _cleanup_free_ char *path = io_format("%s/events.jsonl", config->data_dir);
-    _cleanup_fclose_ FILE *file = fopen(path, "re");
-    _cleanup_free_ char *line = NULL;
-    size_t room = 0;
+    int r;
 
     told->news = json_new(JSON_ARRAY);
-    for (ssize_t n; file && (n = getline(&line, &room, file)) > 0;)
-        read_event(line, (size_t)n, alarm, told);
+    r = ctl_alarm_events(config, alarm, read_event, told, err);
+    if (r < 0)
+        return r;
     if (!told->profile)
-        return err_set(err, ENOENT, "no alarm \"%.60s\" in %s", alarm, path);
+        return err_set(err, EBADMSG, "the events of alarm %.60s name no profile", alarm);
     if (told->name)
         return err_set(err, EPERM, "alarm %.60s is %.60s: an attack is not made normal", alarm,
                        told->name);

@@ -119,35 +119,47 @@ static void explain_evidence(const struct json *event) {
             printf("  %s\n", item->text);
 }
 
-int ctl_explain(const struct config *config, int argc, char *argv[]) {
+int ctl_alarm_events(const struct config *config, const char *alarm,
+                     void (*visit)(const struct json *event, void *data), void *data,
+                     struct err *err) {
     _cleanup_free_ char *path = io_format("%s/events.jsonl", config->data_dir);
     _cleanup_fclose_ FILE *file = fopen(path, "re");
     _cleanup_free_ char *line = NULL;
     size_t room = 0, found = 0;
-    struct err err;
 
-    if (argc != 2 || argv[1][0] == '-')
-        return ctl_usage("explain ALARM");
     for (ssize_t n; file && (n = getline(&line, &room, file)) > 0;) {
         _cleanup_json_ struct json *event = NULL;
-        const char *alarm, *reason;
+        const char *id;
 
         if (json_parse(line, (size_t)n, JSON_PRESERVE, &event, NULL) < 0)
             continue;
-        alarm = field(event, "opatch.alarm");
-        if (!alarm || strcmp(alarm, argv[1]) != 0)
+        id = field(event, "opatch.alarm");
+        if (!id || strcmp(id, alarm) != 0)
             continue;
         found++;
-        print_plain(event);
-        if (json_get(json_get(event, "output_fields"), "opatch.features"))
-            explain_alarm(event);
-        reason = field(event, "opatch.reason");
-        if (reason)
-            printf("%s\n", reason);
-        explain_evidence(event);
+        visit(event, data);
     }
-    if (found)
-        return 0;
-    err_set(&err, ENOENT, "no alarm \"%.60s\" in %s", argv[1], path);
-    return ctl_fail("explain", &err);
+    return found ? 0 : err_set(err, ENOENT, "no alarm \"%.60s\" in %s", alarm, path);
+}
+
+static void explain(const struct json *event, void *data) {
+    const char *reason = field(event, "opatch.reason");
+
+    (void)data;
+    print_plain(event);
+    if (json_get(json_get(event, "output_fields"), "opatch.features"))
+        explain_alarm(event);
+    if (reason)
+        printf("%s\n", reason);
+    explain_evidence(event);
+}
+
+int ctl_explain(const struct config *config, int argc, char *argv[]) {
+    struct err err = {0};
+
+    if (argc != 2 || argv[1][0] == '-')
+        return ctl_usage("explain ALARM");
+    if (ctl_alarm_events(config, argv[1], explain, NULL, &err) < 0)
+        return ctl_fail("explain", &err);
+    return 0;
 }

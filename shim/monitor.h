@@ -161,14 +161,12 @@ void monitor_patched(struct monitor *monitor, int status);
 void monitor_set_phase(struct monitor *monitor, enum phase phase);
 
 /* monitor_alarm.c */
-/* Whether this alarm is for evidence that was all in an earlier alarm without a name. */
-bool monitor_is_repeated(const struct monitor *monitor, const struct verdict *verdict);
-/* Names the alarm if it can; writes its event; asks for the patch when the mode says so. */
-void monitor_raise(struct monitor *monitor, const struct verdict *verdict);
-/* Adds what the newest window, an alarming one, alarms for. */
-void monitor_note_causes(struct monitor *monitor, const struct verdict *verdict);
+/* The newest window alarms: raises the alarm, or goes on with the one at hand; one that was only
+ * repeated becomes a new one with the first news. */
+void monitor_alarm(struct monitor *monitor, const struct verdict *verdict);
 /* What is due while the container is frozen: true while it stays so. */
 bool monitor_hold(struct monitor *monitor);
+/* Names the alarm if it can; writes its event; asks for the patch when the mode says so. */
 void monitor_try_naming(struct monitor *monitor);
 void monitor_quiet(struct monitor *monitor);
 

@@ -76,23 +76,20 @@ static bool is_evidence(const char *feature) {
     return false;
 }
 
-bool monitor_is_repeated(const struct monitor *m, const struct verdict *verdict) {
+/* Whether the newest window alarms for evidence that was all in an earlier alarm without a name. */
+static bool is_repeated(const struct monitor *m, const struct verdict *verdict) {
     const struct windows *w = &m->recent;
-    float unseen[EVIDENCE_FEATURES] = {0};
 
     if (verdict->n == 0 || !is_evidence(verdict->top[0].name))
         return false;
     for (size_t i = w->evidences; i-- > 0 && w->evidence[i].row == w->rows - 1;)
-        if (!detector_knows(m->detector, &w->evidence[i], false))
-            evidence_count(&m->told, &w->evidence[i], 1, EVIDENCE_STEADY, unseen);
-    for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
-        if (unseen[f] > 0)
+        if (!detector_knows(m->detector, &w->evidence[i], false) &&
+            !evidence_knows(&m->told, &w->evidence[i], EVIDENCE_STEADY))
             return false;
     return true;
 }
 
-void monitor_raise(struct monitor *m, const struct verdict *verdict) {
-    bool repeated = monitor_is_repeated(m, verdict);
+static void raise_alarm(struct monitor *m, const struct verdict *verdict, bool repeated) {
     struct alarm *alarm = &m->alarm;
     _cleanup_free_ char *output = NULL;
     struct json *fields = json_new(JSON_OBJECT);
@@ -107,7 +104,7 @@ void monitor_raise(struct monitor *m, const struct verdict *verdict) {
     alarm->first_row = m->abnormal_row == UINT64_MAX ? m->next_row - 1 : m->abnormal_row;
     if (m->next_row - alarm->first_row > MONITOR_QUIET_ROWS)
         alarm->first_row = m->next_row - 1;
-    alarm->last_row = alarm->raised_row = m->next_row - 1;
+    alarm->raised_row = m->next_row - 1;
     snprintf(alarm->id, sizeof(alarm->id), "%llx",
              (unsigned long long)(alarm->started_ns / 1000000));
     snprintf(alarm->cve, sizeof(alarm->cve), "%s", MATCH_UNKNOWN);
@@ -130,9 +127,8 @@ void monitor_raise(struct monitor *m, const struct verdict *verdict) {
     monitor_set_phase(m, PHASE_ALARMED);
 }
 
-void monitor_note_causes(struct monitor *m, const struct verdict *verdict) {
-    struct alarm *alarm = &m->alarm;
-
+/* Adds what the newest window alarms for. */
+static void note_causes(struct alarm *alarm, const struct verdict *verdict) {
     for (size_t i = 0; i < verdict->n; i++) {
         size_t at = 0;
 
@@ -149,6 +145,15 @@ void monitor_note_causes(struct monitor *m, const struct verdict *verdict) {
         }
         alarm->causes[at].value += (float)verdict->top[i].weight;
     }
+}
+
+void monitor_alarm(struct monitor *m, const struct verdict *verdict) {
+    bool repeated = is_repeated(m, verdict);
+
+    m->alarm.last_row = m->next_row - 1;
+    if (!m->alarm.id[0] || (m->alarm.repeated && !repeated))
+        raise_alarm(m, verdict, repeated);
+    note_causes(&m->alarm, verdict);
 }
 
 /* Mode hold: frozen as soon as the alarm has its name, at the latest a moment after it began, for
@@ -277,17 +282,6 @@ void monitor_try_naming(struct monitor *m) {
     ask_for_patch(m, &result);
 }
 
-/* Whether the set lacks any of it; it is put there. */
-static bool put_new(struct evidence_set *set, const struct evidence *e) {
-    float counts[EVIDENCE_FEATURES] = {0}, sum = 0;
-
-    evidence_count(set, e, 1, EVIDENCE_STEADY, counts);
-    evidence_learn(set, e, 1, EVIDENCE_STEADY);
-    for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
-        sum += counts[f];
-    return sum > 0;
-}
-
 /* What was new in the alarm, each thing once. Without a name it has been told now. */
 static struct json *news_of(struct monitor *m) {
     bool named = strcmp(m->alarm.cve, MATCH_UNKNOWN) != 0;
@@ -299,8 +293,10 @@ static struct json *news_of(struct monitor *m) {
     for (size_t i = 0; i < m->recent.evidences; i++) {
         const struct evidence *e = &m->recent.evidence[i];
 
-        if (e->row < first || detector_knows(m->detector, e, false) || !put_new(&seen, e))
+        if (e->row < first || detector_knows(m->detector, e, false) ||
+            evidence_knows(&seen, e, EVIDENCE_STEADY))
             continue;
+        evidence_learn(&seen, e, 1, EVIDENCE_STEADY);
         if (n++ < MAX_NEWS)
             json_append(list, monitor_evidence_json(e, e->row - first));
         if (!named)

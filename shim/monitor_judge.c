@@ -134,12 +134,8 @@ static void watch(struct monitor *m, const struct verdict *verdict) {
     uint64_t row = m->next_row - 1;
 
     note_abnormal(m, verdict);
-    if (verdict->alarm) {
-        m->alarm.last_row = row;
-        if (!m->alarm.id[0] || (m->alarm.repeated && !monitor_is_repeated(m, verdict)))
-            monitor_raise(m, verdict);
-        monitor_note_causes(m, verdict);
-    }
+    if (verdict->alarm)
+        monitor_alarm(m, verdict);
     if (!m->alarm.id[0])
         return;
     monitor_try_naming(m);
