@@ -292,15 +292,9 @@ bool evidence_knows(const struct evidence_set *set, const struct evidence *evide
 
 bool evidence_executed(const struct evidence_set *set, const struct evidence *items, size_t n,
                        uint8_t phases) {
-    for (size_t i = 0; i < n; i++) {
-        struct evidence_key keys[2];
-
-        if (items[i].kind != EVIDENCE_EXEC)
-            continue;
-        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;)
-            if (is_seen(set, &keys[k], phases))
-                return true;
-    }
+    for (size_t i = 0; i < n; i++)
+        if (items[i].kind == EVIDENCE_EXEC && evidence_knows(set, &items[i], phases))
+            return true;
     return false;
 }
 

@@ -65,7 +65,7 @@ void evidence_learn(struct evidence_set *set, const struct evidence *items, size
 bool evidence_knows(const struct evidence_set *set, const struct evidence *evidence,
                     uint8_t phases);
 
-/* Whether a program is executed in items that was added in one of phases. */
+/* Whether a program is executed in items that was added, with who executes it, in one of phases. */
 bool evidence_executed(const struct evidence_set *set, const struct evidence *items, size_t n,
                        uint8_t phases);
 

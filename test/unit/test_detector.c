@@ -245,6 +245,8 @@ static void accepted_programs_are_normal(void **state) {
 
     (void)state;
     synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
+    for (uint32_t r = 50; r < ROWS; r += 50)
+        synthetic_evidence(&train, r, EVIDENCE_EXEC, "cron", "/usr/bin/report");
     model = trained(&train, &options);
     synthetic_attack(&test, 50, 3);
     for (uint32_t r = 50; r < 53; r++) {
@@ -259,6 +261,11 @@ static void accepted_programs_are_normal(void **state) {
     assert_true(alarms_in(model, &test, 60, 3) > 0);
     synthetic_evidence(&test, 70, EVIDENCE_EXEC, "report", "/bin/sh");
     assert_true(verdict_of(model, &test, 70, false).alarm);
+    /* By another who always did it hides nothing. */
+    synthetic_attack(&test, 80, 3);
+    for (uint32_t r = 80; r < 83; r++)
+        synthetic_evidence(&test, r, EVIDENCE_EXEC, "cron", "/usr/bin/report");
+    assert_true(alarms_in(model, &test, 80, 3) > 0);
 }
 
 static void unknown_counts_are_not_zero(void **state) {
