@@ -6,11 +6,12 @@
  * before its entry point runs. poststop  forgets the container's journal: its files are gone with
  * it.
  *
- * A container starts without a patch rather than not at all: whatever goes wrong is an event at
- * most, nothing is printed (it would end in the container's log), and the exit status is 0. */
+ * A container starts without a patch rather than not at all: whatever goes wrong, a crash too, is an
+ * event at most, nothing is printed (it would end in the container's log), and the exit status is 0. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,11 +20,13 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/config.h"
 #include "shim/base/event.h"
+#include "shim/base/guard.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
 #include "shim/base/state.h"
 
 #define STATE_MAX (1u << 20)
+#define APPLY_TIMEOUT_MS 60000
 
 struct hook {
     struct config config;
@@ -77,7 +80,8 @@ static void tell(const struct hook *hook, const char *rule, enum priority priori
         event_write(fd, &event);
 }
 
-static void prestart(struct hook *hook) {
+static void apply(void *data) {
+    struct hook *hook = data;
     _cleanup_close_ int root = open(hook->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
     _cleanup_free_ char *sentence = NULL;
     uint64_t start = io_monotonic_ns();
@@ -97,6 +101,25 @@ static void prestart(struct hook *hook) {
     }
 }
 
+/* Neither a crash in the middle of a patch nor one that does not end leaves a mixture. */
+static void prestart(struct hook *hook) {
+    int r = guard_run(apply, hook, APPLY_TIMEOUT_MS, NULL);
+    _cleanup_close_ int root = -1;
+    _cleanup_free_ char *sentence = NULL;
+    struct err err = {0};
+
+    if (r == 0)
+        return;
+    root = open(hook->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0 || proven_recover(hook->config.data_dir, hook->state.id, root, &err) < 0)
+        sentence = io_format("The patcher died before the start, and its files cannot be brought back: %s",
+                             root < 0 ? "no root" : err.text);
+    else
+        sentence = io_format("The container starts without a proven patch: the patcher %s %d",
+                             r > 0 ? "was ended by signal" : "could not be started, error", abs(r));
+    tell(hook, "patch failed", PRIORITY_ERROR, sentence);
+}
+
 static void poststop(struct hook *hook) {
     patch_discard(hook->config.data_dir, hook->state.id, NULL);
 }
@@ -110,9 +133,18 @@ static const struct {
     {"poststop", poststop},
 };
 
-int main(int argc, char **argv) {
+static void run(void *data) {
     struct hook hook = {0};
     struct err err = {0};
+
+    if (config_load(&hook.config, &err) == 0 && read_input(&hook, &err) == 0)
+        hooks[*(const size_t *)data].run(&hook);
+    json_free(hook.input);
+    state_free(&hook.state);
+    config_free(&hook.config);
+}
+
+int main(int argc, char **argv) {
     size_t i = 0;
 
     while (argc == 2 && i < ARRAY_SIZE(hooks) && strcmp(argv[1], hooks[i].name) != 0)
@@ -121,10 +153,6 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: opatch-hook prestart|createRuntime|poststop\n");
         return 2;
     }
-    if (config_load(&hook.config, &err) == 0 && read_input(&hook, &err) == 0)
-        hooks[i].run(&hook);
-    json_free(hook.input);
-    state_free(&hook.state);
-    config_free(&hook.config);
+    guard_run(run, &i, 2 * APPLY_TIMEOUT_MS, NULL);
     return 0;
 }

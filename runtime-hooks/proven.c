@@ -252,6 +252,19 @@ int proven_apply(const char *data_dir, const char *key, const char *id, int root
     return r < 0 ? r : (int)entries.n;
 }
 
+int proven_recover(const char *data_dir, const char *id, int root, struct err *err) {
+    _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+    int r = journal_lock(data_dir, id, &journal, err);
+
+    if (r == 0)
+        r = journal_open_last(&journal, err);
+    if (r == -ENOENT || (r == 0 && journal.state == JOURNAL_PROVEN))
+        return 0;
+    if (r == 0)
+        r = changes_apply(&journal.changes, SIDE_BEFORE, root, journal.blobs, err);
+    return r < 0 ? r : journal_remove(&journal, err);
+}
+
 static void list_one(const char *key, const char *dir, const char *file, struct json *list) {
     _cleanup_free_ char *path = io_format("%s/%s", dir, file);
     _cleanup_changes_ struct changes changes = {0};

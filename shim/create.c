@@ -15,6 +15,7 @@
 #include "shim/argv.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/event.h"
+#include "shim/base/guard.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
 #include "shim/base/state.h"
@@ -36,6 +37,7 @@ struct creation {
     struct json *json;
     struct image image;
     char *state_dir, *listener;
+    pid_t runtime;
 };
 
 static void creation_free(struct creation *c) {
@@ -78,9 +80,8 @@ static void restore_leftover(const struct creation *c) {
         renameat(c->bundle_fd, CREATE_SAVED_NAME, c->bundle_fd, "config.json");
 }
 
-static int read_bundle(struct creation *c, struct err *err) {
+static int open_bundle(struct creation *c, struct err *err) {
     const char *bundle = c->invocation->bundle ? c->invocation->bundle : ".";
-    int r;
 
     if (c->invocation->config_file)
         return err_set(err, ENOTSUP, "the runtime was given --config, another file than the bundle's");
@@ -91,6 +92,14 @@ static int read_bundle(struct creation *c, struct err *err) {
     c->bundle_fd = open(c->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (c->bundle_fd < 0)
         return err_errno(err, errno, "%s: cannot open the bundle", c->bundle);
+    return 0;
+}
+
+static int read_bundle(struct creation *c, struct err *err) {
+    int r = open_bundle(c, err);
+
+    if (r < 0)
+        return r;
     restore_leftover(c);
     if (fstatat(c->bundle_fd, "config.json", &c->config_stat, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(err, errno, "%s/config.json: cannot stat", c->bundle);
@@ -186,11 +195,10 @@ static void exec_keeper(const char *program, const char *state_dir, const int fd
     _exit(127);
 }
 
-/* Starts the keeper as a grandchild, so that the runtime, which this process becomes, never finds a
- * child that it does not know; waits until it serves. */
+/* Starts the keeper as a grandchild, which nobody has to wait for; returns when it serves. */
 static int start_keeper(const struct creation *c, struct err *err) {
     _cleanup_free_ char *program = runtime_sibling("opatch-keeper");
-    _cleanup_close_ int caller = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    _cleanup_close_ int caller = (int)syscall(SYS_pidfd_open, c->runtime, 0);
     _cleanup_close_ int ready = -1, ready_write = -1;
     int fds[KEEPER_FDS], pipe_fds[2];
     struct pollfd poll_ready;
@@ -275,8 +283,8 @@ void create_refuse(const struct config *config, const struct invocation *invocat
     report(&c, -EINVAL, why);
 }
 
-void create_prepare(const struct config *config, const struct invocation *invocation) {
-    struct creation c = {.config = config, .invocation = invocation,
+void create_prepare(const struct config *config, const struct invocation *invocation, pid_t runtime) {
+    struct creation c = {.config = config, .invocation = invocation, .runtime = runtime,
                          .bundle_fd = -1, .listen_fd = -1, .state_fd = -1};
     struct plan plan;
     struct err err = {0};
@@ -306,4 +314,57 @@ void create_prepare(const struct config *config, const struct invocation *invoca
             io_remove_tree(AT_FDCWD, c.state_dir, NULL);
     }
     creation_free(&c);
+}
+
+struct preparation {
+    const struct config *config;
+    const struct invocation *invocation;
+    pid_t runtime;
+};
+
+static void prepare(void *data) {
+    const struct preparation *p = data;
+
+    create_prepare(p->config, p->invocation, p->runtime);
+}
+
+/* After the process that prepared it died at any instruction: takes back what no keeper serves. False
+ * when all was ready, so that the container is watched. */
+static bool abandon(const struct config *config, const struct invocation *invocation, pid_t preparer) {
+    struct creation c = {.config = config, .invocation = invocation,
+                         .bundle_fd = -1, .listen_fd = -1, .state_fd = -1};
+    bool served = false;
+
+    if (open_bundle(&c, NULL) == 0) {
+        _cleanup_free_ char *text = NULL;
+        bool taken;
+        size_t size;
+
+        c.state_dir = state_dir(config->state_dir, invocation->root, invocation->id);
+        taken = is_taken(c.state_dir);
+        served = taken && io_read_file(c.bundle_fd, "config.json", JSON_MAX_SIZE, &text, &size, NULL) == 0 &&
+                 names_our_listener(text);
+        io_replace_abandon(c.bundle_fd, "config.json", preparer);
+        if (!served)
+            restore_leftover(&c);
+        if (!taken)
+            io_remove_tree(AT_FDCWD, c.state_dir, NULL);
+    }
+    creation_free(&c);
+    return !served;
+}
+
+void create_guarded(const struct config *config, const struct invocation *invocation) {
+    struct preparation preparation = {config, invocation, getpid()};
+    struct err err = {0};
+    pid_t preparer;
+    int r = guard_run(prepare, &preparation, CREATE_TIMEOUT_MS, &preparer);
+
+    if (r < 0)
+        err_errno(&err, -r, "cannot start its preparation");
+    else if (r > 0 && abandon(config, invocation, preparer))
+        err_set(&err, ECHILD, "its preparation was ended by signal %d (%s)", r, strsignal(r));
+    else
+        return;
+    create_refuse(config, invocation, &err);
 }

@@ -7,6 +7,8 @@
  * original file back as soon as the runtime has read the changed one. */
 #pragma once
 
+#include <sys/types.h>
+
 #include "shim/base/config.h"
 #include "shim/base/err.h"
 
@@ -25,10 +27,15 @@ enum keeper_fd {
     KEEPER_FDS         /* first free number */
 };
 
-/* The event of a container that is not watched because of a configuration that cannot be read. */
+/* The event of a container that is not watched, where nothing has been prepared. */
 void create_refuse(const struct config *config, const struct invocation *invocation,
                    const struct err *why);
 
-/* Prepares one container; 0 also when it was found to be not ours to watch, with an event. Failures
- * that keep it from being watched are reported as an event, never to the engine. */
-void create_prepare(const struct config *config, const struct invocation *invocation);
+/* Prepares one container for the process that becomes the runtime. Failures that keep it from being
+ * watched are reported as an event, never to the engine. */
+void create_prepare(const struct config *config, const struct invocation *invocation, pid_t runtime);
+
+/* The same for this process, in a child: if that crashes, finds no memory or takes more than
+ * CREATE_TIMEOUT_MS, the container starts all the same, unwatched, and an event says so. */
+void create_guarded(const struct config *config, const struct invocation *invocation);
+#define CREATE_TIMEOUT_MS 10000

@@ -105,14 +105,27 @@ static int sync_directory_of(int dirfd, const char *path) {
     return 0;
 }
 
+/* The name of what a process writes in place of path; false when it is too long. */
+static bool temporary_name(const char *path, pid_t writer, char name[PATH_MAX]) {
+    int n = snprintf(name, PATH_MAX, "%s.opatch-%d.tmp", path, (int)writer);
+
+    return n > 0 && n < PATH_MAX;
+}
+
+void io_replace_abandon(int dirfd, const char *path, pid_t writer) {
+    char temporary[PATH_MAX];
+
+    if (temporary_name(path, writer, temporary))
+        unlinkat(dirfd, temporary, 0);
+}
+
 static int replace(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
                    uid_t uid, gid_t gid, bool durable, struct err *err) {
     char temporary[PATH_MAX];
     _cleanup_close_ int fd = -1;
     int r;
 
-    r = snprintf(temporary, sizeof(temporary), "%s.opatch-%d.tmp", path, (int)getpid());
-    if (r < 0 || (size_t)r >= sizeof(temporary))
+    if (!temporary_name(path, getpid(), temporary))
         return err_errno(err, ENAMETOOLONG, "%s", path);
     unlinkat(dirfd, temporary, 0);
     fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -28,6 +28,9 @@ int io_write_all(int fd, const void *data, size_t size);
 int io_replace_file(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
                     uid_t uid, gid_t gid, struct err *err);
 
+/* Removes the temporary file of a writer that died on the way. */
+void io_replace_abandon(int dirfd, const char *path, pid_t writer);
+
 /* The same without waiting for the disk, which can take a good part of a second: for what means nothing
  * after a reboot. After a crash of the machine the file may be either or empty. */
 int io_replace_volatile(int dirfd, const char *path, const void *data, size_t size, mode_t mode,

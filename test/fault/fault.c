@@ -2,8 +2,10 @@
 #include "test/fault/fault.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -11,25 +13,32 @@
 #include "shim/base/cleanup.h"
 
 static const char *armed;
-static unsigned left;
+static unsigned *left; /* shared with children */
 static int code;
 
 static bool fails(const char *function) {
-    if (!armed || left == 0 || strcmp(armed, function) != 0 || --left > 0)
+    if (!armed || *left == 0 || strcmp(armed, function) != 0 || --*left > 0)
         return false;
+    if (code == FAULT_ABORT)
+        abort();
     errno = code;
     return true;
 }
 
 void fault_arm(const char *function, unsigned n, int error) {
+    if (!left) {
+        left = mmap(NULL, sizeof(*left), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (left == MAP_FAILED)
+            abort();
+    }
     armed = function;
-    left = n;
+    *left = n;
     code = error;
 }
 
 bool fault_disarm(void) {
     armed = NULL;
-    return left == 0;
+    return *left == 0;
 }
 
 /* Names are those that the linker sees: open64 for open with 64-bit offsets. */
@@ -53,6 +62,13 @@ bool fault_disarm(void) {
     F(void *, NULL, realloc, (void *a, size_t b), (a, b))                                          \
     F(char *, NULL, strndup, (const char *a, size_t b), (a, b))
 
+/* Out of these a program that is no keeper aborts. */
+#define ALLOCATORS(F)                                                                              \
+    F(void *, NULL, malloc, (size_t a), (a))                                                       \
+    F(void *, NULL, calloc, (size_t a, size_t b), (a, b))                                          \
+    F(char *, NULL, strdup, (const char *a), (a))                                                  \
+    F(int, -1, vasprintf, (char **a, const char *b, va_list c), (a, b, c))
+
 #define WRAP(type, failure, name, parameters, arguments)                                           \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \
@@ -62,6 +78,9 @@ bool fault_disarm(void) {
 #define NAME(type, failure, name, parameters, arguments) #name,
 
 FUNCTIONS(WRAP)
+ALLOCATORS(WRAP)
 
 const char *const fault_functions[] = {FUNCTIONS(NAME)};
 const size_t fault_functions_n = ARRAY_SIZE(fault_functions);
+const char *const fault_allocators[] = {ALLOCATORS(NAME)};
+const size_t fault_allocators_n = ARRAY_SIZE(fault_allocators);

@@ -5,10 +5,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-extern const char *const fault_functions[];
-extern const size_t fault_functions_n;
+/* Calls whose failure every caller handles, and those that mostly end a program when they fail. */
+extern const char *const fault_functions[], *const fault_allocators[];
+extern const size_t fault_functions_n, fault_allocators_n;
 
-/* From here on the n-th call (from 1) of the function fails with this errno, once. */
+/* In place of an errno: the process dies at the call. */
+#define FAULT_ABORT (-1)
+
+/* From here on the n-th call (from 1) of the function, in this process and those that it starts, fails
+ * with this errno, once. */
 void fault_arm(const char *function, unsigned n, int code);
 
 /* Ends it; true when the call came. */

@@ -3,6 +3,7 @@
  * with either of them it would start. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -50,8 +51,13 @@ static unsigned entries(const char *dir) {
     return n;
 }
 
+static int make_bundle(void) {
+    _cleanup_free_ char *rootfs = io_format("%s/rootfs", bundle);
+
+    return io_mkdir_p(rootfs, 0755, NULL);
+}
+
 static int set_up(void **unused) {
-    _cleanup_free_ char *rootfs = NULL;
     char key[17];
 
     (void)unused;
@@ -61,8 +67,7 @@ static int set_up(void **unused) {
     bundle = io_format("%s/bundle", place);
     state_root = io_format("%s/state", place);
     state = io_format("%s/%s", state_root, key);
-    rootfs = io_format("%s/rootfs", bundle);
-    return io_mkdir_p(rootfs, 0755, NULL);
+    return make_bundle();
 }
 
 static int tear_down(void **unused) {
@@ -74,12 +79,15 @@ static int tear_down(void **unused) {
     return io_remove_tree(AT_FDCWD, place, NULL);
 }
 
-static void prepare(void) {
+static void prepare(bool guarded) {
     _cleanup_free_ char *data = io_format("%s/data", place);
     struct config config = {.mode = MODE_ALERT, .state_dir = state_root, .data_dir = data};
     struct invocation invocation = {.verb = "create", .creates = true, .root = "/r", .id = "c", .bundle = bundle};
 
-    create_prepare(&config, &invocation);
+    if (guarded)
+        create_guarded(&config, &invocation);
+    else
+        create_prepare(&config, &invocation, getpid());
 }
 
 static void begin_anew(void) {
@@ -116,7 +124,7 @@ static void a_container_starts_whatever_fails(void **unused) {
 
     (void)unused;
     begin_anew();
-    prepare();
+    prepare(false);
     rewritten = read_text(bundle, "config.json");
     assert_string_not_equal(rewritten, original);
     check("nothing", 0);
@@ -129,7 +137,7 @@ static void a_container_starts_whatever_fails(void **unused) {
             unlink(saved);
             begin_anew();
             fault_arm(fault_functions[f], n, strcmp(fault_functions[f], "write") == 0 ? ENOSPC : EIO);
-            prepare();
+            prepare(false);
             came = fault_disarm();
             check(fault_functions[f], n);
             failures += came;
@@ -137,6 +145,42 @@ static void a_container_starts_whatever_fails(void **unused) {
     }
     assert_true(failures > 30);
     print_message("%u single failures\n", failures);
+}
+
+/* A death at each call, and each allocation that fails: all of it in the child that prepares. */
+static unsigned deaths(const char *const functions[], size_t functions_n, int code) {
+    unsigned total = 0;
+
+    for (size_t f = 0; f < functions_n; f++) {
+        bool came = true;
+
+        /* The first fork makes that child. */
+        for (unsigned n = 1 + (strcmp(functions[f], "fork") == 0); came; n++) {
+            assert_int_equal(io_remove_tree(AT_FDCWD, bundle, NULL), 0);
+            make_bundle();
+            begin_anew();
+            fault_arm(functions[f], n, code);
+            prepare(true);
+            came = fault_disarm();
+            check(functions[f], n);
+            total += came;
+        }
+    }
+    return total;
+}
+
+static void a_container_starts_whatever_dies(void **unused) {
+    const struct rlimit none = {0};
+    unsigned total;
+
+    (void)unused;
+    setrlimit(RLIMIT_CORE, &none);
+    total = deaths(fault_functions, fault_functions_n, FAULT_ABORT);
+    assert_true(total > 30);
+    print_message("%u single deaths\n", total);
+    total = deaths(fault_allocators, fault_allocators_n, ENOMEM);
+    assert_true(total > 100);
+    print_message("%u single allocations failed\n", total);
 }
 
 static void state_json_is_the_old_or_the_new(void **unused) {
@@ -191,6 +235,7 @@ static void readers_return_what_fails(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_container_starts_whatever_fails),
+        cmocka_unit_test(a_container_starts_whatever_dies),
         cmocka_unit_test(state_json_is_the_old_or_the_new),
         cmocka_unit_test(readers_return_what_fails),
     };

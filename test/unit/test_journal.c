@@ -18,8 +18,10 @@
 
 #include "runtime-hooks/diff.h"
 #include "runtime-hooks/journal.h"
+#include "runtime-hooks/proven.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/json.h"
 
 #define DIED 77
 
@@ -274,11 +276,66 @@ static void full_disk(void **state) {
     assert_true(n > 10);
 }
 
+static const char image[] = "0123456789abcdef";
+
+static void apply_proven_and_exit(void) {
+    _cleanup_free_ char *data = at("data");
+
+    _exit(proven_apply(data, image, "next", open_dir("root"), NULL) != 1);
+}
+
+/* The next container's hook dies at the n-th call, for every n. */
+static void death_before_the_start(void **state) {
+    _cleanup_free_ char *old = photograph(), *data = at("data"), *new = NULL;
+    struct err err = {0};
+    unsigned olds = 0;
+    long n = 0;
+    int result;
+
+    (void)state;
+    {
+        _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+
+        begin(&journal);
+        json_free(journal.about);
+        assert_int_equal(json_parse("{\"plan\":{\"package\":\"p\"}}", 24, JSON_STRICT, &journal.about, NULL), 0);
+        assert_int_equal(journal_write(&journal, JOURNAL_COMMITTING, NULL), 0);
+        if (proven_save(data, image, &journal, &err) < 0)
+            fail_msg("%s", err.text);
+    }
+    do {
+        _cleanup_close_ int root = open_dir("root");
+        _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+        _cleanup_free_ char *found = NULL;
+
+        result = in_child(apply_proven_and_exit, ++n);
+        assert_true(result == DIED || result == 0);
+        if (proven_recover(data, "next", root, &err) < 0)
+            fail_msg("after a death at call %ld: %s", n, err.text);
+        found = photograph();
+        if (strcmp(found, old) == 0) {
+            olds++;
+            continue;
+        }
+        /* Proven is written last: from there on the whole patch stays. */
+        if (new && strcmp(new, found) != 0)
+            fail_msg("after a death at call %ld:\n%s\nis neither\n%s\nnor\n%s", n, found, old, new);
+        free(new);
+        new = take_ptr(found);
+        assert_int_equal(journal_lock(data, "next", &journal, NULL), 0);
+        assert_int_equal(journal_open_last(&journal, NULL), 0);
+        assert_int_equal(changes_apply(&journal.changes, SIDE_BEFORE, root, journal.blobs, NULL), 0);
+        assert_int_equal(journal_remove(&journal, NULL), 0);
+    } while (result == DIED);
+    assert_true(olds > 40 && new);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_and_back),
         cmocka_unit_test(death_everywhere),
         cmocka_unit_test(full_disk),
+        cmocka_unit_test(death_before_the_start),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
