@@ -304,8 +304,9 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     unseen = judge_evidence(d, evidence, n_evidence, phases) + judge_crash(d, phases);
     if (is_busy(d)) {
         d->silence = d->told = 0;
-        /* Loading makes a window of its own kind, and so does a program that was accepted. */
-        if (!(d->unseen[EVIDENCE_OPEN_SOFTWARE] > 0) &&
+        /* Loading makes a window of its own kind, and so does the upkeep of data, or a program that was
+         * accepted. */
+        if (!(d->unseen[EVIDENCE_OPEN_SOFTWARE] > 0) && !(d->unseen[EVIDENCE_STATE_UNSEEN] > 0) &&
             !evidence_executed(&m->evidence, evidence, n_evidence, EVIDENCE_ACCEPTED))
             value = judge_counts(d, context->startup, phases);
         d->odd = value > limit ? d->odd + 1 : 0;

@@ -35,6 +35,7 @@ const char *evidence_feature_name(enum evidence_feature feature) {
         [EVIDENCE_OPEN_SENSITIVE] = "open.sensitive",
         [EVIDENCE_OPEN_SECRET] = "open.secret",
         [EVIDENCE_WRITE_UNSEEN] = "write.unseen",
+        [EVIDENCE_STATE_UNSEEN] = "state.unseen",
         [EVIDENCE_WRITE_SENSITIVE] = "write.sensitive",
         [EVIDENCE_CONNECT_UNSEEN] = "connect.unseen",
         [EVIDENCE_CONNECT_ADDRESS] = "connect.address",
@@ -42,6 +43,10 @@ const char *evidence_feature_name(enum evidence_feature feature) {
 
     return names[feature];
 }
+
+/* Endings of what an interpreter, a server or a loader runs. */
+static const char *const code_endings[] = {".php", ".phtml", ".jsp", ".jspx", ".war", ".jar", ".class", ".py",
+                                           ".pl",  ".rb",    ".js",  ".mjs",  ".sh",  ".cgi", ".so"};
 
 /* A word that names one thing of many: four or more hexadecimal digits with a decimal one among
  * them, or six or more letters and digits mixed. */
@@ -89,6 +94,8 @@ void evidence_normalise(const char *text, char *ret_text, size_t size) {
     ret_text[out] = '\0';
 }
 
+#define TREE_DEPTH 8 /* directories above one that are looked at, from the root on */
+
 static uint64_t hash_text(enum evidence_feature feature, const char *a, size_t a_size,
                           const char *b) {
     const unsigned char head = (unsigned char)feature;
@@ -126,6 +133,13 @@ static bool is_software(const char *path) {
     return false;
 }
 
+static bool may_be_run(const char *path) {
+    for (size_t i = 0; i < ARRAY_SIZE(code_endings); i++)
+        if (io_ends_with(path, code_endings[i]))
+            return true;
+    return is_software(path);
+}
+
 /* Hash of the directory that holds the directory of this size; 0 for the root and what lies in it:
  * there every subdirectory is a matter of its own. */
 static uint64_t parent_key(enum evidence_feature feature, const char *path, size_t size) {
@@ -149,6 +163,22 @@ static size_t path_keys(const char *path, enum evidence_feature directory,
     if (is_sensitive(path))
         ret_keys[n++] = (struct evidence_key){.key = hash_text(whole, path, strlen(path), NULL),
                                               .feature = whole};
+    return n;
+}
+
+/* Keys of the directories above that of a path that may be the top of a service's data, the working
+ * directory of a relative one among them; returns how many. */
+static size_t tree_keys(const char *path, uint64_t ret_keys[TREE_DEPTH]) {
+    const char *end = strrchr(path, '/');
+    size_t n = 0;
+
+    if (!end || strstr(path, ".."))
+        return 0;
+    if (path[0] != '/')
+        ret_keys[n++] = hash_text(EVIDENCE_STATE_UNSEEN, path, 0, NULL);
+    for (const char *p = path + 1; p < end && n < TREE_DEPTH; p++)
+        if (*p == '/' && (path[0] != '/' || memchr(path + 1, '/', (size_t)(p - path - 1))))
+            ret_keys[n++] = hash_text(EVIDENCE_STATE_UNSEEN, path, (size_t)(p - path), NULL);
     return n;
 }
 
@@ -246,17 +276,34 @@ static bool place(struct evidence_set *set, uint64_t key, size_t *ret_at) {
     return true;
 }
 
-static void add(struct evidence_set *set, const struct evidence_key *key, uint8_t phase) {
+static void add_child(struct evidence_set *set, uint64_t parent) {
     size_t at;
-    bool first;
+
+    if (place(set, parent, &at) && set->children[at] < EVIDENCE_OPEN_ENDED)
+        set->children[at]++;
+}
+
+/* Returns what phases the key was seen in before. */
+static uint8_t add(struct evidence_set *set, const struct evidence_key *key, uint8_t phase) {
+    uint8_t before;
+    size_t at;
 
     if (!place(set, key->key, &at))
-        return;
-    first = set->phases[at] == 0;
+        return (uint8_t)~0;
+    before = set->phases[at];
     set->phases[at] |= phase;
-    if (first && key->parent != 0 && place(set, key->parent, &at) &&
-        set->children[at] < EVIDENCE_OPEN_ENDED)
-        set->children[at]++;
+    if (before == 0 && key->parent != 0)
+        add_child(set, key->parent);
+    return before;
+}
+
+static void add_tree(struct evidence_set *set, const struct evidence *evidence) {
+    char path[sizeof(evidence->what)];
+    uint64_t trees[TREE_DEPTH];
+
+    evidence_normalise(evidence->what, path, sizeof(path));
+    for (size_t t = tree_keys(path, trees); t-- > 0;)
+        add_child(set, trees[t]);
 }
 
 void evidence_learn(struct evidence_set *set, const struct evidence *items, size_t n,
@@ -264,8 +311,12 @@ void evidence_learn(struct evidence_set *set, const struct evidence *items, size
     for (size_t i = 0; i < n; i++) {
         struct evidence_key keys[2];
 
-        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;)
-            add(set, &keys[k], phase);
+        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;) {
+            bool first = !(add(set, &keys[k], phase) & EVIDENCE_STEADY);
+
+            if (first && (phase & EVIDENCE_STEADY) && keys[k].feature == EVIDENCE_WRITE_UNSEEN)
+                add_tree(set, &items[i]);
+        }
     }
 }
 
@@ -278,6 +329,26 @@ static bool is_seen(const struct evidence_set *set, const struct evidence_key *k
     at = find(set, key->parent);
     return key->parent != 0 && has(set, at, key->parent) &&
            set->children[at] == EVIDENCE_OPEN_ENDED;
+}
+
+bool evidence_is_state(const struct evidence_set *set, const struct evidence *evidence) {
+    char path[sizeof(evidence->what)];
+    struct evidence_key keys[2];
+    uint64_t trees[TREE_DEPTH];
+    size_t at;
+
+    if ((evidence->kind != EVIDENCE_OPEN && evidence->kind != EVIDENCE_WRITE) || may_be_run(evidence->what))
+        return false;
+    evidence_normalise(evidence->what, path, sizeof(path));
+    if (evidence->kind == EVIDENCE_WRITE && !strstr(path, "..") && evidence_keys(evidence, keys) > 0 &&
+        is_seen(set, &keys[0], EVIDENCE_STARTUP))
+        return true;
+    for (size_t t = tree_keys(path, trees); t-- > 0;) {
+        at = find(set, trees[t]);
+        if (has(set, at, trees[t]) && set->children[at] >= EVIDENCE_STATE_TREE)
+            return true;
+    }
+    return false;
 }
 
 bool evidence_knows(const struct evidence_set *set, const struct evidence *evidence,
@@ -317,9 +388,15 @@ void evidence_count(const struct evidence_set *set, const struct evidence *items
     for (size_t i = 0; i < n; i++) {
         struct evidence_key keys[2];
 
-        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;)
-            counts[keys[k].feature] += !is_seen(set, &keys[k], phases) &&
-                                       is_another(unseen, &n_unseen, keys[k].key);
+        for (size_t k = evidence_keys(&items[i], keys); k-- > 0;) {
+            enum evidence_feature feature = keys[k].feature;
+
+            if (is_seen(set, &keys[k], phases) || !is_another(unseen, &n_unseen, keys[k].key))
+                continue;
+            if ((feature == EVIDENCE_OPEN_UNSEEN || feature == EVIDENCE_WRITE_UNSEEN) && evidence_is_state(set, &items[i]))
+                feature = EVIDENCE_STATE_UNSEEN;
+            counts[feature]++;
+        }
     }
 }
 

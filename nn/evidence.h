@@ -22,6 +22,7 @@ enum evidence_feature {
     EVIDENCE_OPEN_SECRET,    /* accounts, keys and tokens: apart, because a program that often opens
                               * something new below /etc or /proc hardly ever opens these */
     EVIDENCE_WRITE_UNSEEN,   /* directory written in */
+    EVIDENCE_STATE_UNSEEN,   /* either of these, in a tree that the service keeps its data in */
     EVIDENCE_WRITE_SENSITIVE, /* as OPEN_SENSITIVE, written */
     EVIDENCE_CONNECT_UNSEEN,  /* family and port */
     EVIDENCE_CONNECT_ADDRESS, /* family and address */
@@ -34,6 +35,10 @@ const char *evidence_feature_name(enum evidence_feature feature);
 /* Where a string was seen; 0 for a directory that is in the set for its subdirectories only. */
 enum { EVIDENCE_STEADY = 1, EVIDENCE_STARTUP = 2, EVIDENCE_ACCEPTED = 4 };
 
+/* A directory below which so many different ones are written in while the service runs holds its data:
+ * further ones below it are used when their time comes (a checkpoint, a rotation, a new table). */
+#define EVIDENCE_STATE_TREE 3
+
 /* Of a directory in which so many different subdirectories were used, further ones are expected
  * (spools, caches, object stores): they never count as unseen. */
 #define EVIDENCE_OPEN_ENDED 8
@@ -44,7 +49,7 @@ struct evidence_set {
     size_t n;
     uint64_t *keys; /* ascending */
     uint8_t *phases;
-    uint8_t *children; /* different subdirectories, at most EVIDENCE_OPEN_ENDED */
+    uint8_t *children; /* different ones below that count, at most EVIDENCE_OPEN_ENDED */
 };
 
 /* One hashed string, the feature that it counts for when unseen, and the hash of the directory that
@@ -68,6 +73,11 @@ bool evidence_knows(const struct evidence_set *set, const struct evidence *evide
 /* Whether a program is executed in items that was added, with who executes it, in one of phases. */
 bool evidence_executed(const struct evidence_set *set, const struct evidence *items, size_t n,
                        uint8_t phases);
+
+/* Whether the directory of an opened or written path belongs to the data of the service: one that it
+ * wrote in when it started, or one below such a tree; a tree is at least two directories below the root,
+ * or the working directory. Never what is reached through "..", or what may be run. */
+bool evidence_is_state(const struct evidence_set *set, const struct evidence *evidence);
 
 /* Adds to counts[feature] one for every different key of items that is not in set in one of phases:
  * twenty files of one new directory are one new thing. */

@@ -178,6 +178,50 @@ static void expects_more_where_much_varies(void **state) {
                      1); /* below the root: each its own */
 }
 
+static void a_service_uses_more_of_its_own_data(void **state) {
+    static const struct evidence startup[] = {
+        {.kind = EVIDENCE_WRITE, .comm = "db", .what = "/srv/db/global/control"},
+        {.kind = EVIDENCE_OPEN, .comm = "db", .what = "/srv/db/keys/one"},
+    };
+    static const struct evidence steady[] = {
+        {.kind = EVIDENCE_WRITE, .comm = "db", .what = "base/13/1"},
+        {.kind = EVIDENCE_WRITE, .comm = "db", .what = "wal/0001"},
+        {.kind = EVIDENCE_WRITE, .comm = "db", .what = "stat/global"},
+        {.kind = EVIDENCE_WRITE, .comm = "db", .what = "/var/lib/app/a/1"},
+        {.kind = EVIDENCE_WRITE, .comm = "db", .what = "/var/lib/app/b/1"},
+    };
+    static const struct {
+        struct evidence evidence;
+        enum evidence_feature expected;
+    } cases[] = {
+        {{.kind = EVIDENCE_WRITE, .comm = "db", .what = "xact/members/0000"}, EVIDENCE_STATE_UNSEEN},
+        {{.kind = EVIDENCE_OPEN, .comm = "db", .what = "xact/members/0000"}, EVIDENCE_STATE_UNSEEN},
+        {{.kind = EVIDENCE_WRITE, .comm = "db", .what = "/srv/db/global/control"}, EVIDENCE_STATE_UNSEEN},
+        {{.kind = EVIDENCE_OPEN, .comm = "db", .what = "/srv/db/keys/one"}, EVIDENCE_OPEN_UNSEEN},
+        {{.kind = EVIDENCE_WRITE, .comm = "db", .what = "xact/shell.php"}, EVIDENCE_WRITE_UNSEEN},
+        {{.kind = EVIDENCE_OPEN, .comm = "db", .what = "../secret/x"}, EVIDENCE_OPEN_UNSEEN},
+        {{.kind = EVIDENCE_WRITE, .comm = "db", .what = "base/../../x/y"}, EVIDENCE_WRITE_UNSEEN},
+        {{.kind = EVIDENCE_WRITE, .comm = "db", .what = "/var/lib/app/c/1"}, EVIDENCE_WRITE_UNSEEN},
+        {{.kind = EVIDENCE_WRITE, .comm = "db", .what = "/var/lib/other/1"}, EVIDENCE_WRITE_UNSEEN},
+        {{.kind = EVIDENCE_WRITE, .comm = "db", .what = "/opt/x"}, EVIDENCE_WRITE_UNSEEN},
+    };
+    struct evidence_set set = {0};
+
+    (void)state;
+    evidence_learn(&set, startup, ARRAY_SIZE(startup), EVIDENCE_STARTUP);
+    for (int twice = 0; twice < 2; twice++)
+        evidence_learn(&set, steady, ARRAY_SIZE(steady), EVIDENCE_STEADY);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        float counts[EVIDENCE_FEATURES] = {0};
+
+        evidence_count(&set, &cases[i].evidence, 1, EVIDENCE_STEADY, counts);
+        for (unsigned f = 0; f < EVIDENCE_FEATURES; f++)
+            if ((counts[f] > 0) != (f == cases[i].expected))
+                fail_msg("%s: %s", cases[i].evidence.what, evidence_feature_name((enum evidence_feature)f));
+    }
+    evidence_set_free(&set);
+}
+
 static float sum_of(const struct evidence_set *set, const struct evidence *items, size_t n) {
     float counts[EVIDENCE_FEATURES] = {0}, sum = 0;
 
@@ -258,6 +302,7 @@ int main(void) {
         cmocka_unit_test(strings_are_normalised),
         cmocka_unit_test(counts_unseen_evidence),
         cmocka_unit_test(expects_more_where_much_varies),
+        cmocka_unit_test(a_service_uses_more_of_its_own_data),
         cmocka_unit_test(counts_different_things),
         cmocka_unit_test(counts_alarms_as_defined),
         cmocka_unit_test(chance_is_what_random_alarms_reach),
