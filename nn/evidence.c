@@ -356,7 +356,7 @@ bool evidence_knows(const struct evidence_set *set, const struct evidence *evide
     struct evidence_key keys[2];
 
     for (size_t k = evidence_keys(evidence, keys); k-- > 0;)
-        if (!is_seen(set, &keys[k], phases))
+        if (!evidence->missing && !is_seen(set, &keys[k], phases))
             return false;
     return true;
 }
@@ -392,6 +392,8 @@ void evidence_count(const struct evidence_set *set, const struct evidence *items
             enum evidence_feature feature = keys[k].feature;
 
             if (is_seen(set, &keys[k], phases) || !is_another(unseen, &n_unseen, keys[k].key))
+                continue;
+            if (items[i].missing && feature != EVIDENCE_OPEN_SOFTWARE)
                 continue;
             if ((feature == EVIDENCE_OPEN_UNSEEN || feature == EVIDENCE_WRITE_UNSEEN) && evidence_is_state(set, &items[i]))
                 feature = EVIDENCE_STATE_UNSEEN;

@@ -66,7 +66,8 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
 void evidence_learn(struct evidence_set *set, const struct evidence *items, size_t n,
                     uint8_t phase);
 
-/* Whether all that one item tells of is in set in one of phases, or expected there. */
+/* Whether all that one item tells of is in set in one of phases, or expected there; a missing file tells
+ * nothing. */
 bool evidence_knows(const struct evidence_set *set, const struct evidence *evidence,
                     uint8_t phases);
 
@@ -80,7 +81,7 @@ bool evidence_executed(const struct evidence_set *set, const struct evidence *it
 bool evidence_is_state(const struct evidence_set *set, const struct evidence *evidence);
 
 /* Adds to counts[feature] one for every different key of items that is not in set in one of phases:
- * twenty files of one new directory are one new thing. */
+ * twenty files of one new directory are one new thing. A missing file counts only as a sign of loading. */
 void evidence_count(const struct evidence_set *set, const struct evidence *items, size_t n,
                     uint8_t phases, float counts[EVIDENCE_FEATURES]);
 

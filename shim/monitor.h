@@ -144,6 +144,11 @@ bool opened_wanted(const struct monitor *monitor);
 /* Adds them as evidence to the newest window, and what the model knows to the usual ones. */
 void opened_collect(struct monitor *monitor);
 
+/* monitor_missing.c */
+/* Marks paths of the newest window that the model does not know and that are not there: somebody asked a
+ * server for what it does not have. */
+void monitor_find_missing(struct monitor *monitor);
+
 /* monitor_record.c */
 /* An object as in a line of evidence.jsonl (windows.h). */
 struct json *monitor_evidence_json(const struct evidence *evidence, uint64_t row);

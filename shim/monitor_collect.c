@@ -110,6 +110,7 @@ static void collect_evidence(struct monitor *m) {
         w->evidence[w->evidences + i].row = (uint32_t)w->rows;
     w->evidences += n;
     opened_collect(m);
+    monitor_find_missing(m);
 }
 
 /* What share of the growth since the last reading belongs to this window. */

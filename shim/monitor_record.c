@@ -54,6 +54,8 @@ struct json *monitor_evidence_json(const struct evidence *e, uint64_t row) {
     json_add(object, "kind", json_new_string(evidence_kind_name(e->kind)));
     json_add(object, "comm", json_new_string(e->comm));
     json_add(object, "what", json_new_string(e->what));
+    if (e->missing)
+        json_add(object, "missing", json_new_bool(true));
     return object;
 }
 

@@ -222,9 +222,10 @@ int windows_read_csv(int dirfd, const char *path, struct windows *ret_windows, s
 
 static int parse_evidence(const struct reader *r, const struct json *object,
                           struct evidence *ret_evidence, struct err *err) {
-    static const char *const known[] = {"row", "kind", "comm", "what", NULL};
+    static const char *const known[] = {"row", "kind", "comm", "what", "missing", NULL};
     const char *kind = json_get_string(object, "kind"), *comm = json_get_string(object, "comm");
     const char *what = json_get_string(object, "what");
+    const struct json *missing = json_get(object, "missing");
     struct evidence e = {.kind = EVIDENCE_KINDS};
     uint64_t row;
     int error = json_check_keys(object, known, err);
@@ -242,6 +243,9 @@ static int parse_evidence(const struct reader *r, const struct json *object,
     if (e.kind == EVIDENCE_KINDS)
         return err_set(err, EINVAL, "%s:%zu: unknown kind of evidence '%.32s'", r->name, r->line,
                        kind);
+    if (missing && missing->type != JSON_BOOL)
+        return err_set(err, EINVAL, "%s:%zu: missing must be true or false", r->name, r->line);
+    e.missing = missing && missing->boolean;
     e.row = (uint32_t)row;
     memcpy(e.comm, comm, strnlen(comm, sizeof(e.comm) - 1));
     memcpy(e.what, what, strnlen(what, sizeof(e.what) - 1));

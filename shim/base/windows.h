@@ -4,6 +4,7 @@
  * evaluation judges and signatures are made of. Columns are known by name, never by position. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct evidence {
     enum evidence_kind kind; /* OPEN: for reading; WRITE: opened for writing or created, renamed … */
     char comm[16];           /* program that did it (task name, NUL-terminated) */
     char what[208];          /* path, or "family:address:port"; cut when longer */
+    bool missing;            /* OPEN: there was no such file, so nothing was read */
 };
 
 struct windows {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A service with habits, for the test beside it: keeps reading and writing a few files. SIGUSR1: reads
- * in directories that it never used. SIGUSR2: executes a program. */
+ * in directories that it never used. SIGHUP: looks for files that are not there. SIGUSR2: executes a
+ * program. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +14,8 @@
 
 static const char *const elsewhere[] = {"/tmp/p", "/tmp/q", "/tmp/r", "/tmp/s", "/tmp/t", "/tmp/u"};
 #define ELSEWHERE (sizeof(elsewhere) / sizeof(elsewhere[0]))
+static const char *const nowhere[] = {"/p", "/q/x", "/admin", "/r/s/t", "/old", "/u"};
+#define NOWHERE (sizeof(nowhere) / sizeof(nowhere[0]))
 
 static void use(const char *path, int flags) {
     char text[64] = "";
@@ -27,12 +30,12 @@ static void use(const char *path, int flags) {
     close(fd);
 }
 
-static void wander(void) {
+static void wander(const char *const directories[], size_t n, int flags) {
     char path[64];
 
-    for (size_t i = 0; i < ELSEWHERE; i++) {
-        snprintf(path, sizeof(path), "%s/file", elsewhere[i]);
-        use(path, O_RDONLY);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(path, sizeof(path), "%s/file", directories[i]);
+        use(path, flags);
     }
 }
 
@@ -53,17 +56,21 @@ int main(int argc, char **argv) {
         return 0;
     sigemptyset(&signals);
     sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGUSR2);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     mkdir("/tmp/data", 0700);
     for (size_t i = 0; i < ELSEWHERE; i++)
         mkdir(elsewhere[i], 0700);
+    wander(elsewhere, ELSEWHERE, O_WRONLY | O_CREAT);
     for (;;) {
         struct timespec pause = {0, (10 + rand() % 40) * 1000000L};
         int asked = sigtimedwait(&signals, NULL, &pause);
 
         if (asked == SIGUSR1)
-            wander();
+            wander(elsewhere, ELSEWHERE, O_RDONLY);
+        else if (asked == SIGHUP)
+            wander(nowhere, NOWHERE, O_RDONLY);
         else if (asked == SIGUSR2)
             execute();
         for (int i = rand() % 4; i >= 0; i--)
