@@ -14,13 +14,13 @@
 #define TRAINED_ROWS 5000u
 #define INPUT_LIMIT 8.0f /* standard deviations: a network must not see what it never learnt */
 
-/* residual = row - what the network (or the mean) says it should be.
+/* residual = row - what the mean or the network says it should be.
  * input and output are scratch of n, hidden of at most n. */
-static void residual_of(const struct channel *c, const float *row, float *input, float *hidden,
-                        float *output, float *ret_residual) {
+static void residual_of(const struct channel *c, unsigned expectation, const float *row, float *input,
+                        float *hidden, float *output, float *ret_residual) {
     for (uint32_t i = 0; i < c->n; i++)
         ret_residual[i] = row[i] - c->mean[i];
-    if (!c->net.weights)
+    if (expectation == EXPECT_MEAN)
         return;
     for (uint32_t i = 0; i < c->n; i++)
         input[i] = fmaxf(fminf(ret_residual[i] / c->spread[i], INPUT_LIMIT), -INPUT_LIMIT);
@@ -86,15 +86,18 @@ static void factorise(double *matrix, size_t n) {
     }
 }
 
-static void fit_covariance(struct channel *c, const float *rows, size_t count) {
+static void fit_ellipsoid(const struct channel *c, unsigned expectation, const float *rows, size_t count,
+                          struct ellipsoid *ret) {
     const size_t n = c->n, size = packed(n, 0);
     _cleanup_free_ float *residuals = io_alloc(count * n, sizeof(*residuals));
     _cleanup_free_ float *scratch = io_alloc(CHANNEL_SCRATCH(n), sizeof(*scratch));
     _cleanup_free_ double *covariance = io_alloc(size, sizeof(*covariance));
     _cleanup_free_ double *mean = io_alloc(n, sizeof(*mean));
 
+    ret->centre = io_alloc(n, sizeof(float));
+    ret->factor = io_alloc(size, sizeof(float));
     for (size_t r = 0; r < count; r++) {
-        residual_of(c, rows + r * n, scratch, scratch + n, scratch + 2 * n, residuals + r * n);
+        residual_of(c, expectation, rows + r * n, scratch, scratch + n, scratch + 2 * n, residuals + r * n);
         for (size_t i = 0; i < n; i++)
             mean[i] += (double)residuals[r * n + i] / (double)count;
     }
@@ -114,11 +117,11 @@ static void fit_covariance(struct channel *c, const float *rows, size_t count) {
         for (size_t j = 0; j <= i; j++)
             covariance[packed(i, j)] /= (double)count;
         covariance[packed(i, i)] += FLOOR;
-        c->centre[i] = (float)mean[i];
+        ret->centre[i] = (float)mean[i];
     }
     factorise(covariance, n);
     for (size_t i = 0; i < size; i++)
-        c->factor[i] = (float)covariance[i];
+        ret->factor[i] = (float)covariance[i];
 }
 
 void channel_fit(const float *rows, size_t count, uint32_t n, uint32_t hidden, uint64_t seed,
@@ -127,12 +130,12 @@ void channel_fit(const float *rows, size_t count, uint32_t n, uint32_t hidden, u
 
     c.mean = io_alloc(n, sizeof(float));
     c.spread = io_alloc(n, sizeof(float));
-    c.centre = io_alloc(n, sizeof(float));
-    c.factor = io_alloc(packed(n, 0), sizeof(float));
     fit_moments(&c, rows, count);
-    if (hidden > 0)
+    fit_ellipsoid(&c, EXPECT_MEAN, rows, count, &c.residuals[EXPECT_MEAN]);
+    if (hidden > 0) {
         fit_net(&c, rows, count, hidden, seed);
-    fit_covariance(&c, rows, count);
+        fit_ellipsoid(&c, EXPECT_NET, rows, count, &c.residuals[EXPECT_NET]);
+    }
     *ret_channel = c;
 }
 
@@ -163,22 +166,40 @@ static void backward(const float *factor, size_t n, float *y) {
     }
 }
 
-double channel_score(const struct channel *c, const float *row, float *scratch, float *ret_parts) {
+/* Distance from one expectation. */
+static double distance(const struct channel *c, unsigned expectation, const float *row, float *scratch,
+                       float *ret_parts) {
+    const struct ellipsoid *e = &c->residuals[expectation];
     const size_t n = c->n;
     float *residual = scratch + 3 * n;
     double square;
 
-    residual_of(c, row, scratch, scratch + n, scratch + 2 * n, residual);
+    residual_of(c, expectation, row, scratch, scratch + n, scratch + 2 * n, residual);
     for (size_t i = 0; i < n; i++)
-        residual[i] -= c->centre[i];
+        residual[i] -= e->centre[i];
     memcpy(scratch, residual, n * sizeof(*scratch));
-    square = forward(c->factor, n, scratch);
+    square = forward(e->factor, n, scratch);
     if (ret_parts) {
-        backward(c->factor, n, scratch);
+        backward(e->factor, n, scratch);
         for (size_t i = 0; i < n; i++) /* the parts add up to the square */
             ret_parts[i] = residual[i] * scratch[i];
     }
     return sqrt(square);
+}
+
+double channel_score(const struct channel *c, const float *row, float *scratch, float *ret_parts) {
+    unsigned lesser = EXPECT_MEAN;
+    double score = distance(c, EXPECT_MEAN, row, scratch, NULL);
+
+    if (c->net.weights) {
+        double other = distance(c, EXPECT_NET, row, scratch, NULL);
+
+        lesser = other < score ? EXPECT_NET : EXPECT_MEAN;
+        score = fmin(score, other);
+    }
+    if (ret_parts)
+        distance(c, lesser, row, scratch, ret_parts);
+    return score;
 }
 
 double channel_busy(const float *row, uint32_t n) {
@@ -222,8 +243,10 @@ double channel_value(const struct channel *c, const float *row, float *scratch) 
 void channel_free(struct channel *c) {
     free(c->mean);
     free(c->spread);
-    free(c->centre);
-    free(c->factor);
+    for (unsigned e = 0; e < EXPECTATIONS; e++) {
+        free(c->residuals[e].centre);
+        free(c->residuals[e].factor);
+    }
     net_free(&c->net);
     memset(c, 0, sizeof(*c));
 }

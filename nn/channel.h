@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How far a window is from normal: the autoencoder repeats its counts, and what it could not repeat
  * is measured in units of its own covariance (Mahalanobis 1936), relative to what is usual at this
- * load. Raw counts: one request keeps near-exact linear relations between them (as many closes as
+ * load. So is what differs from the mean, and the lesser distance counts: far from what it learnt a
+ * network may expect anything, but it must not accuse. Raw counts: one request keeps near-exact linear relations between them (as many closes as
  * opens), and it is the directions of small variance that show a foreign call. */
 #pragma once
 
@@ -11,14 +12,22 @@
 #include "nn/net.h"
 #include "nn/tail.h"
 
+/* Where residuals lie. */
+struct ellipsoid {
+    float *centre; /* n, their mean */
+    float *factor; /* lower Cholesky factor of their covariance, packed by rows: n (n + 1) / 2, a
+                    * positive diagonal */
+};
+
+/* What a row is compared with. */
+enum { EXPECT_MEAN, EXPECT_NET, EXPECTATIONS };
+
 struct channel {
     uint32_t n;          /* counts of a row */
     float *mean;         /* n */
     float *spread;       /* n, standard deviation; scales the network's input */
-    struct net net;      /* no weights: the mean stands for the network's answer */
-    float *centre;       /* n, mean of the residual */
-    float *factor;       /* lower Cholesky factor of the residual's covariance, packed by rows:
-                          * n (n + 1) / 2, a positive diagonal */
+    struct net net;      /* no weights: there is only the mean */
+    struct ellipsoid residuals[EXPECTATIONS];
     struct level level;  /* of held-out distances */
     struct tail tail;    /* of held-out distances over their usual ones */
     struct tail lasting; /* of channel_lasting() over held-out windows */

@@ -54,14 +54,20 @@ static size_t factor_size(size_t n) {
     return n * (n + 1) / 2;
 }
 
+static void write_ellipsoid(struct writer *w, const struct channel *c, unsigned expectation) {
+    write_floats(w, c->residuals[expectation].centre, c->n);
+    write_floats(w, c->residuals[expectation].factor, factor_size(c->n));
+}
+
 static void write_channel(struct writer *w, const struct channel *c) {
     write_u32(w, c->net.weights ? c->net.hidden : 0);
     write_floats(w, c->mean, c->n);
     write_floats(w, c->spread, c->n);
-    if (c->net.weights)
+    write_ellipsoid(w, c, EXPECT_MEAN);
+    if (c->net.weights) {
         write_floats(w, c->net.weights, net_weights(c->n, c->net.hidden));
-    write_floats(w, c->centre, c->n);
-    write_floats(w, c->factor, factor_size(c->n));
+        write_ellipsoid(w, c, EXPECT_NET);
+    }
     write_u32(w, c->level.n);
     write_floats(w, c->level.middle, LEVEL_BINS);
     write_floats(w, c->level.usual, LEVEL_BINS);
@@ -181,10 +187,11 @@ static void read_tail(struct parser *p, struct tail *tail) {
     tail->scale = read_float(p, 1e-6f, "scale of a tail");
 }
 
-static void read_factor(struct parser *p, struct channel *c) {
-    c->factor = read_floats(p, factor_size(c->n), -INFINITY, "a factor that is no number");
-    for (size_t i = 0; c->factor && i < c->n; i++)
-        if (c->factor[factor_size(i + 1) - 1] < 1e-9f)
+static void read_ellipsoid(struct parser *p, uint32_t n, struct ellipsoid *e) {
+    e->centre = read_floats(p, n, -INFINITY, "a centre that is no number");
+    e->factor = read_floats(p, factor_size(n), -INFINITY, "a factor that is no number");
+    for (size_t i = 0; e->factor && i < n; i++)
+        if (e->factor[factor_size(i + 1) - 1] < 1e-9f)
             fail(p, "a factor without a positive diagonal");
 }
 
@@ -205,14 +212,14 @@ static void read_channel(struct parser *p, uint32_t n, struct channel *c) {
     c->n = n;
     c->mean = read_floats(p, n, -INFINITY, "a mean that is no number");
     c->spread = read_floats(p, n, 1e-6f, "a spread that is not positive");
+    read_ellipsoid(p, n, &c->residuals[EXPECT_MEAN]);
     if (hidden > 0) {
         c->net.inputs = n;
         c->net.hidden = hidden;
         c->net.weights =
             read_floats(p, net_weights(n, hidden), -INFINITY, "a weight that is no number");
+        read_ellipsoid(p, n, &c->residuals[EXPECT_NET]);
     }
-    c->centre = read_floats(p, n, -INFINITY, "a centre that is no number");
-    read_factor(p, c);
     read_level(p, &c->level);
     read_tail(p, &c->tail);
     read_tail(p, &c->lasting);
