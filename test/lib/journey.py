@@ -80,11 +80,16 @@ class Journey:
         time.sleep(self.normal)
         report = self.case.stop_load(load)
         false = self.alarms_since(since)
-        quiet = self.under.events("quiet", since, self.id)
+        again = self.under.events("alarm repeated", since, self.id)
+        known = {event["output_fields"]["opatch.alarm"] for event in again}
+        windows = [0, 0]  # of false alarms, of repeated ones
+        for event in self.under.events("quiet", since, self.id):
+            fields = event["output_fields"]
+            windows[fields["opatch.alarm"] in known] += fields["opatch.windows"]
         self.seen["normal_s"] = self.normal
         self.seen["false_episodes"] = len(false)
-        self.seen["repeated"] = len(self.under.events("alarm repeated", since, self.id))
-        self.seen["false_windows"] = sum(event["output_fields"]["opatch.windows"] for event in quiet)
+        self.seen["repeated"] = len(again)
+        self.seen["false_windows"], self.seen["repeated_windows"] = windows
         self.seen["load_failed"] = report.failed
         self.say(f"{self.normal} s of other normal load ({report.done} requests): "
                  f"{len(false)} false alarms, {self.seen['repeated']} repeated")
