@@ -234,6 +234,48 @@ static void first_use_of_software_is_no_attack(void **state) {
     assert_true(verdict_of(model, &test, 53, false).alarm);
 }
 
+/* Upkeep of its own data, which had not come while it was learnt; a program of its own is another matter. */
+static void upkeep_of_data_is_no_attack(void **state) {
+    static const char *const written[] = {"base/1/2", "wal/0001", "stat/global"};
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+
+    (void)state;
+    for (uint32_t r = 50; r < ROWS; r += 50)
+        for (unsigned i = 0; i < ARRAY_SIZE(written); i++)
+            synthetic_evidence(&train, r, EVIDENCE_WRITE, "db", written[i]);
+    model = trained(&train, &options);
+    synthetic_attack(&test, 50, 3);
+    assert_true(alarms_in(model, &test, 0, 53) > 0);
+    for (uint32_t r = 50; r < 53; r++)
+        synthetic_evidence(&test, r, EVIDENCE_WRITE, "db", "xact/0000");
+    assert_int_equal(alarms_in(model, &test, 0, 53), 0);
+    synthetic_evidence(&test, 52, EVIDENCE_EXEC, "db", "/bin/sh");
+    assert_true(alarms_in(model, &test, 0, 53) > 0);
+}
+
+/* Asked for what it does not have: nothing was read. */
+static void missing_files_are_no_news(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+    _cleanup_detector_ struct detector *d = NULL;
+    static const char *const asked[] = {"/srv/admin/x", "/srv/old/x", "/opt/y/x", "/etc/passwd"};
+
+    (void)state;
+    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
+    model = trained(&train, &options);
+    for (unsigned i = 0; i < ARRAY_SIZE(asked); i++)
+        synthetic_evidence(&test, 50, EVIDENCE_OPEN, "server", asked[i]);
+    assert_true(alarms_in(model, &test, 0, 60) > 0);
+    for (size_t i = 0; i < test.evidences; i++)
+        test.evidence[i].missing = true;
+    assert_int_equal(alarms_in(model, &test, 0, 60), 0);
+    d = detector_of(model, &test);
+    assert_true(detector_knows(d, &test.evidence[0], false));
+}
+
 /* What was accepted is no news, nor are the counts of the window in which it starts; others are. */
 static void accepted_programs_are_normal(void **state) {
     static const struct evidence accepted[] = {
@@ -374,6 +416,8 @@ int main(void) {
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
         cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
         cmocka_unit_test(first_use_of_software_is_no_attack),
+        cmocka_unit_test(upkeep_of_data_is_no_attack),
+        cmocka_unit_test(missing_files_are_no_news),
         cmocka_unit_test(accepted_programs_are_normal),
         cmocka_unit_test(unknown_counts_are_not_zero),
         cmocka_unit_test(refuses_too_little),

@@ -8,12 +8,14 @@
 
 #include <cmocka.h>
 
+#include "nn/channel.h"
 #include "nn/eval.h"
 #include "nn/evidence.h"
 #include "nn/level.h"
 #include "nn/random.h"
 #include "nn/tail.h"
 #include "shim/base/cleanup.h"
+#include "shim/base/io.h"
 
 #define ROWS 4000
 
@@ -69,6 +71,41 @@ static void level_follows_the_load(void **state) {
     level_fit(busy, scores, ROWS, &level);
     assert_int_equal(level.n, 1);
     assert_true(level_usual(&level, 3) > 1);
+}
+
+/* With the network no row is odder than without it, however far it is from what was learnt. */
+static void network_excuses_only(void **state) {
+    enum { SEEN = 400, N = 4 };
+    _cleanup_free_ float *rows = io_alloc((size_t)SEEN * N, sizeof(*rows));
+    struct channel with, without;
+    uint64_t random = 7;
+    bool excused = false;
+
+    (void)state;
+    for (size_t r = 0; r < SEEN; r++) { /* all four counts follow from one, but for a little noise */
+        double requests = random_unit(&random) * 5;
+
+        for (size_t i = 0; i < N; i++)
+            rows[r * N + i] = (float)(requests * (double)(i + 1) + random_unit(&random));
+    }
+    channel_fit(rows, SEEN, N, 2, 1, &with);
+    channel_fit(rows, SEEN, N, 0, 1, &without);
+    for (unsigned i = 0; i < 200; i++) {
+        float row[N], scratch[CHANNEL_SCRATCH(N)], parts[N];
+        double score, sum = 0;
+
+        for (size_t k = 0; k < N; k++)
+            row[k] = (float)(random_unit(&random) * 60 * (double)(i % 7));
+        score = channel_score(&with, row, scratch, parts);
+        for (size_t k = 0; k < N; k++)
+            sum += (double)parts[k];
+        assert_true(fabs(sqrt(sum) - score) < 1e-3 * (1 + score));
+        assert_true(score <= channel_score(&without, row, scratch, NULL) * 1.0001);
+        excused = excused || score < channel_score(&without, row, scratch, NULL) * 0.99;
+    }
+    assert_true(excused);
+    channel_free(&with);
+    channel_free(&without);
 }
 
 static void strings_are_normalised(void **state) {
@@ -299,6 +336,7 @@ int main(void) {
         cmocka_unit_test(tail_is_calibrated),
         cmocka_unit_test(tail_without_scores_has_a_margin),
         cmocka_unit_test(level_follows_the_load),
+        cmocka_unit_test(network_excuses_only),
         cmocka_unit_test(strings_are_normalised),
         cmocka_unit_test(counts_unseen_evidence),
         cmocka_unit_test(expects_more_where_much_varies),
