@@ -7,6 +7,7 @@
 
 #include "nn/internal.h"
 #include "shim/base/cleanup.h"
+#include "shim/base/features.h"
 #include "shim/base/io.h"
 
 #define SILENCE_NEWS 10 /* windows for which a silence alarms: later it is only a quiet service */
@@ -32,6 +33,7 @@ struct detector {
     int32_t *source;                 /* model columns: live column, or -1 */
     bool *in_channel;                /* live columns: a channel looks at them */
     uint8_t *phases;                 /* live columns: those of the model's column */
+    bool *rare;                      /* live columns: a call that hardly any software makes often */
     int32_t crashes;                 /* live column of processes that crashed, or -1 */
     size_t silence;                  /* silent windows up to this one */
     double lasting;                  /* channel_lasting() up to this window */
@@ -53,7 +55,10 @@ static void bind_columns(struct detector *d) {
 
     d->crashes = -1;
     for (size_t c = 0; c < d->columns; c++) {
+        int feature = features_find(d->names[c]);
+
         d->phases[c] = COLUMN_MEASURED;
+        d->rare[c] = feature < 0 || (features[feature].syscall && features[feature].heat == HEAT_RARE);
         if (strcmp(d->names[c], CRASHES) == 0)
             d->crashes = (int32_t)c;
     }
@@ -82,6 +87,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
     memcpy(d->names, names, columns * sizeof(*d->names));
     d->source = io_alloc(model->columns, sizeof(*d->source));
     d->phases = io_alloc(columns + 1, sizeof(*d->phases));
+    d->rare = io_alloc(columns + 1, sizeof(*d->rare));
     d->in_channel = io_alloc(columns + 1, sizeof(*d->in_channel));
     d->row = io_alloc(model->columns, sizeof(*d->row));
     d->parts = io_alloc(model->columns, sizeof(*d->parts));
@@ -101,6 +107,7 @@ void detector_free(struct detector *d) {
     free(d->names);
     free(d->source);
     free(d->phases);
+    free(d->rare);
     free(d->in_channel);
     free(d->row);
     free(d->parts);
@@ -143,6 +150,10 @@ static double novelty_of(const struct detector *d, size_t column, uint8_t phases
         !(d->phases[column] & COLUMN_MEASURED))
         return 0;
     return model_novelty_of((double)d->counts[column]);
+}
+
+bool detector_first_made(const struct detector *d, size_t column) {
+    return novelty_of(d, column, EVIDENCE_STEADY) > 0;
 }
 
 /* A column that a channel looks at is judged there, with its size in proportion. */
@@ -278,13 +289,14 @@ static void explain(struct detector *d, uint8_t phases, struct verdict *verdict)
 }
 
 /* Where evidence is captured, an attack that shows in the counts of one window only would have
- * executed, opened, written or reached something new, or made calls never made before; without that
- * it is a rare request. What goes on is enough. */
+ * executed, opened, written or reached something new, or made rare calls never made before; without
+ * that it is a rare request, of which the first mremap or lstat is a sign like any other. What goes on
+ * is enough. */
 static bool counts_suffice(const struct detector *d, uint8_t phases) {
     if (d->odd == 0 || d->odd >= ODD_WINDOWS || d->model->evidence.n == 0)
         return true;
     for (size_t c = 0; c < d->columns; c++)
-        if (novelty_of(d, c, phases) > 0)
+        if (d->rare[c] && novelty_of(d, c, phases) > 0)
             return true;
     return false;
 }

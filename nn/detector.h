@@ -38,6 +38,10 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
 /* Whether all of this evidence was learnt, in that phase. */
 bool detector_knows(const struct detector *detector, const struct evidence *evidence, bool startup);
 
+/* Whether the window judged last made a call that is in this column and was never made while it was
+ * learnt. */
+bool detector_first_made(const struct detector *detector, size_t column);
+
 /* Judges the next window. counts: as many as columns, >= 0; NaN for a count that was not measured
  * in this window (hot counters that were off): unknown, not zero. evidence: what was seen in this
  * window, row numbers ignored. */

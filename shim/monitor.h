@@ -53,6 +53,7 @@ struct alarm {
     uint64_t held_row; /* mode hold: last window before the container was frozen; 0: it is not */
     bool expired;      /* it was frozen and let go */
     bool repeated;     /* nothing in it is news */
+    bool first_made[FEATURES_MAX]; /* columns of calls never made while learning */
     size_t n_causes;   /* what its windows alarmed for: sums of the shares of their scores */
     struct feature_weight causes[ALARM_CAUSES];
 };
@@ -111,7 +112,8 @@ struct monitor {
     uint64_t abnormal_row; /* first of the abnormal windows at hand; UINT64_MAX: none */
     uint64_t muted_until;  /* a restart of ours: judged as a start-up */
     struct alarm alarm;
-    struct evidence_set told; /* what was new in alarms without a name */
+    struct evidence_set told; /* what was new in alarms without a name, … */
+    bool told_calls[FEATURES_MAX]; /* … and the columns of calls first made in them */
     struct windows accepted;  /* its evidence: what `opatch accept` has made normal */
     struct package_facts facts; /* read when the alarm was raised */
     bool facts_gathered;

@@ -76,12 +76,22 @@ static bool is_evidence(const char *feature) {
     return false;
 }
 
-/* Whether the newest window alarms for evidence that was all in an earlier alarm without a name. */
+static bool is_first_made(const struct monitor *m, const char *name) {
+    for (size_t c = 0; c < m->columns; c++)
+        if (detector_first_made(m->detector, c) && strcmp(m->names[c], name) == 0)
+            return true;
+    return false;
+}
+
+/* Whether the newest window alarms for news that were all in earlier alarms without a name. */
 static bool is_repeated(const struct monitor *m, const struct verdict *verdict) {
     const struct windows *w = &m->recent;
 
-    if (verdict->n == 0 || !is_evidence(verdict->top[0].name))
+    if (verdict->n == 0 || !(is_evidence(verdict->top[0].name) || is_first_made(m, verdict->top[0].name)))
         return false;
+    for (size_t c = 0; c < m->columns; c++)
+        if (detector_first_made(m->detector, c) && !m->told_calls[c])
+            return false;
     for (size_t i = w->evidences; i-- > 0 && w->evidence[i].row == w->rows - 1;)
         if (!detector_knows(m->detector, &w->evidence[i], false) &&
             !evidence_knows(&m->told, &w->evidence[i], EVIDENCE_STEADY))
@@ -154,6 +164,8 @@ void monitor_alarm(struct monitor *m, const struct verdict *verdict) {
     if (!m->alarm.id[0] || (m->alarm.repeated && !repeated))
         raise_alarm(m, verdict, repeated);
     note_causes(&m->alarm, verdict);
+    for (size_t c = 0; c < m->columns; c++)
+        m->alarm.first_made[c] |= detector_first_made(m->detector, c);
 }
 
 /* Mode hold: frozen as soon as the alarm has its name, at the latest a moment after it began, for
@@ -302,6 +314,8 @@ static struct json *news_of(struct monitor *m) {
         if (!named)
             evidence_learn(&m->told, e, 1, EVIDENCE_STEADY);
     }
+    for (size_t c = 0; c < m->columns && !named; c++)
+        m->told_calls[c] |= m->alarm.first_made[c];
     evidence_set_free(&seen);
     return list;
 }

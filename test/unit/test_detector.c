@@ -217,6 +217,28 @@ static void counts_alone_must_go_on_where_evidence_is_captured(void **state) {
     assert_true(verdict_of(model, &test, 70, false).alarm);
 }
 
+/* The first mremap is a larger request; that it goes on is another matter. */
+static void first_common_call_must_go_on_too(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+    _cleanup_detector_ struct detector *d = NULL;
+    struct verdict verdict;
+
+    (void)state;
+    strcpy(train.names[9], "mremap");
+    strcpy(test.names[9], "mremap");
+    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
+    model = trained(&train, &options);
+    test.counts[70 * test.columns + 9] = 3;
+    assert_int_equal(alarms_in(model, &test, 0, 80), 0);
+    d = detector_of(model, &test);
+    detector_step(d, windows_row(&test, 70), NULL, 0, &(struct step_context){0}, &verdict);
+    assert_true(detector_first_made(d, 9) && !detector_first_made(d, 0));
+    test.counts[71 * test.columns + 9] = 3;
+    assert_true(alarms_in(model, &test, 0, 80) > 0);
+}
+
 static void first_use_of_software_is_no_attack(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
     _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
@@ -415,6 +437,7 @@ int main(void) {
         cmocka_unit_test(silence_alarms_only_when_it_is_new),
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
         cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
+        cmocka_unit_test(first_common_call_must_go_on_too),
         cmocka_unit_test(first_use_of_software_is_no_attack),
         cmocka_unit_test(upkeep_of_data_is_no_attack),
         cmocka_unit_test(missing_files_are_no_news),
