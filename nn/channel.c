@@ -227,11 +227,14 @@ static void fit_lasting(struct channel *c, const float *scores, size_t n) {
 }
 
 void channel_calibrate(struct channel *c, const float *busy, float *scores, size_t n) {
+    size_t warm;
+
     level_fit(busy, scores, n, &c->level);
     for (size_t i = 0; i < n; i++)
         scores[i] /= (float)level_usual(&c->level, (double)busy[i]);
-    c->tail = tail_fit(scores, n);
-    fit_lasting(c, scores, n);
+    warm = tail_warm_up(scores, n);
+    c->tail = tail_fit(scores + warm, n - warm);
+    fit_lasting(c, scores + warm, n - warm);
 }
 
 double channel_value(const struct channel *c, const float *row, float *scratch) {

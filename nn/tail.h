@@ -19,4 +19,9 @@ struct tail {
 /* scores: n rows in order of time, >= 0. */
 struct tail tail_fit(const float *scores, size_t n);
 
+/* A service that has just started may be unlike itself for a while (caches, just-in-time compilers): the
+ * first quarter of the scores when most of the highest peaks are in it, else 0. It says nothing of what
+ * comes later, so tails are better fitted without. */
+size_t tail_warm_up(const float *scores, size_t n);
+
 double tail_value(const struct tail *tail, double score);

@@ -52,6 +52,26 @@ static void tail_without_scores_has_a_margin(void **state) {
     assert_true(tail_value(&tail, 50) < 0 && tail_value(&tail, 200) > 2);
 }
 
+/* Peaks of a warm-up are left to themselves; those that keep coming are not, nor a few early ones. */
+static void warm_up_is_told_from_peaks(void **state) {
+    float *scores = io_alloc(ROWS, sizeof(*scores));
+
+    (void)state;
+    for (size_t i = 0; i < ROWS; i++)
+        scores[i] = 1 + (float)(i % 7) / 10;
+    for (size_t i = 20; i < ROWS / 4; i += 50)
+        scores[i] = 30;
+    assert_int_equal(tail_warm_up(scores, ROWS), ROWS / 4);
+    for (size_t i = ROWS / 4 + 20; i < ROWS; i += 100)
+        scores[i] = 31;
+    assert_int_equal(tail_warm_up(scores, ROWS), 0);
+    for (size_t i = 0; i < ROWS; i++)
+        scores[i] = i < ROWS / 4 && i % 100 == 20 && i < 520 ? 30 : 1 + (float)((i * 31) % 997) / 1000;
+    assert_int_equal(tail_warm_up(scores, ROWS), 0);
+    assert_int_equal(tail_warm_up(scores, 0), 0);
+    free(scores);
+}
+
 static void level_follows_the_load(void **state) {
     static float busy[ROWS], scores[ROWS];
     uint64_t random = 9;
@@ -335,6 +355,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tail_is_calibrated),
         cmocka_unit_test(tail_without_scores_has_a_margin),
+        cmocka_unit_test(warm_up_is_told_from_peaks),
         cmocka_unit_test(level_follows_the_load),
         cmocka_unit_test(network_excuses_only),
         cmocka_unit_test(strings_are_normalised),
