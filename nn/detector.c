@@ -156,6 +156,10 @@ bool detector_first_made(const struct detector *d, size_t column) {
     return novelty_of(d, column, EVIDENCE_STEADY) > 0;
 }
 
+bool detector_is_rare(const struct detector *d, size_t column) {
+    return d->rare[column];
+}
+
 /* A column that a channel looks at is judged there, with its size in proportion. */
 static double novelty_apart(const struct detector *d, size_t column, uint8_t phases) {
     return d->channelled && d->in_channel[column] ? 0 : novelty_of(d, column, phases);
@@ -333,6 +337,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     if (unseen > 0)
         value = fmax(value, 0) + unseen;
     ret_verdict->n = 0;
+    ret_verdict->lasts = d->odd >= ODD_WINDOWS;
     ret_verdict->alarm = value > limit && (unseen > 0 || counts_suffice(d, phases));
     ret_verdict->abnormal = value > limit - log(ATTENTION);
     ret_verdict->p_value = fmin(exp(-value) / m->rows, 1);

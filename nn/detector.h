@@ -21,6 +21,7 @@ struct step_context {
 struct verdict {
     bool abnormal;  /* this window is beyond what normal windows do: worth attention */
     bool alarm;     /* beyond the stated false-alarm rate */
+    bool lasts;     /* its counts, or those of the windows before, suffice without any news */
     double p_value; /* estimated share of normal windows at least as odd as this one */
     size_t n;       /* entries of top: what made the score, the heaviest first */
     struct {
@@ -38,9 +39,10 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
 /* Whether all of this evidence was learnt, in that phase. */
 bool detector_knows(const struct detector *detector, const struct evidence *evidence, bool startup);
 
-/* Whether the window judged last made a call that is in this column and was never made while it was
- * learnt. */
+/* Whether the window judged last made a call, that of this column, that was never made while it was
+ * learnt; and whether it is one that hardly any software makes often. */
 bool detector_first_made(const struct detector *detector, size_t column);
+bool detector_is_rare(const struct detector *detector, size_t column);
 
 /* Judges the next window. counts: as many as columns, >= 0; NaN for a count that was not measured
  * in this window (hot counters that were off): unknown, not zero. evidence: what was seen in this

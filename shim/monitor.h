@@ -160,6 +160,8 @@ void recording_flush(struct recording *recording);
 void recording_close(struct recording *recording);
 
 /* monitor_judge.c */
+/* Whether window number row belongs to a start of the service. */
+bool monitor_in_startup(const struct monitor *monitor, uint64_t row);
 /* Judges the newest window: learning, shadow, alarm. */
 void monitor_judge(struct monitor *monitor);
 /* A model's bytes came: checked and taken into use, or refused with an event. */

@@ -76,27 +76,39 @@ static bool is_evidence(const char *feature) {
     return false;
 }
 
-static bool is_first_made(const struct monitor *m, const char *name) {
+/* Evidence, or a call that was first made in an earlier alarm. */
+static bool may_be_told(const struct monitor *m, const char *feature) {
     for (size_t c = 0; c < m->columns; c++)
-        if (detector_first_made(m->detector, c) && strcmp(m->names[c], name) == 0)
+        if (m->told_calls[c] && strcmp(m->names[c], feature) == 0)
             return true;
-    return false;
+    return is_evidence(feature);
 }
 
-/* Whether the newest window alarms for news that were all in earlier alarms without a name. */
+/* Whether the newest window alarms for news that were all in earlier alarms without a name. What is odd
+ * besides is taken for a part of them unless it goes on and is most of the score; so are frequent calls,
+ * which are not counted in every window. */
 static bool is_repeated(const struct monitor *m, const struct verdict *verdict) {
     const struct windows *w = &m->recent;
 
-    if (verdict->n == 0 || !(is_evidence(verdict->top[0].name) || is_first_made(m, verdict->top[0].name)))
+    bool news = false;
+
+    if (verdict->n == 0 || (verdict->lasts && !may_be_told(m, verdict->top[0].name)))
         return false;
-    for (size_t c = 0; c < m->columns; c++)
-        if (detector_first_made(m->detector, c) && !m->told_calls[c])
+    for (size_t c = 0; c < m->columns; c++) {
+        if (!detector_first_made(m->detector, c))
+            continue;
+        if (detector_is_rare(m->detector, c) && !m->told_calls[c])
             return false;
-    for (size_t i = w->evidences; i-- > 0 && w->evidence[i].row == w->rows - 1;)
-        if (!detector_knows(m->detector, &w->evidence[i], false) &&
-            !evidence_knows(&m->told, &w->evidence[i], EVIDENCE_STEADY))
+        news |= m->told_calls[c];
+    }
+    for (size_t i = w->evidences; i-- > 0 && w->evidence[i].row == w->rows - 1;) {
+        if (detector_knows(m->detector, &w->evidence[i], monitor_in_startup(m, m->next_row - 1)))
+            continue;
+        if (!evidence_knows(&m->told, &w->evidence[i], EVIDENCE_STEADY))
             return false;
-    return true;
+        news = true;
+    }
+    return news;
 }
 
 static void raise_alarm(struct monitor *m, const struct verdict *verdict, bool repeated) {
@@ -305,7 +317,8 @@ static struct json *news_of(struct monitor *m) {
     for (size_t i = 0; i < m->recent.evidences; i++) {
         const struct evidence *e = &m->recent.evidence[i];
 
-        if (e->row < first || detector_knows(m->detector, e, false) ||
+        if (e->row < first ||
+            detector_knows(m->detector, e, monitor_in_startup(m, m->first_recent + e->row)) ||
             evidence_knows(&seen, e, EVIDENCE_STEADY))
             continue;
         evidence_learn(&seen, e, 1, EVIDENCE_STEADY);

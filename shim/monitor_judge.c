@@ -143,10 +143,13 @@ static void watch(struct monitor *m, const struct verdict *verdict) {
         monitor_quiet(m);
 }
 
+bool monitor_in_startup(const struct monitor *m, uint64_t row) {
+    return row < MONITOR_STARTUP_ROWS || row < m->muted_until;
+}
+
 void monitor_judge(struct monitor *m) {
     struct verdict verdict = {0};
-    struct step_context context = {
-        .startup = m->next_row <= MONITOR_STARTUP_ROWS || m->next_row <= m->muted_until};
+    struct step_context context = {.startup = monitor_in_startup(m, m->next_row - 1)};
     const struct windows *w = &m->recent;
     size_t first = w->evidences;
 

@@ -19,7 +19,8 @@
 #include "shim/rates.h"
 #include "shim/shared.h"
 
-#define CALLS 3000
+#define BATCHES 60
+#define CALLS 50 /* of a batch */
 #define PATIENCE_MS 5000
 
 struct result {
@@ -45,12 +46,19 @@ static int install(void) {
     return fd < 0 ? -errno : fd;
 }
 
+/* A call in the quickest batch: on a busy host the others have waited for a CPU. */
 static double measure(void) {
-    uint64_t begin = io_monotonic_ns();
+    uint64_t least = UINT64_MAX;
 
-    for (int i = 0; i < CALLS; i++)
-        syscall(SYS_getppid);
-    return (double)(io_monotonic_ns() - begin) / CALLS;
+    for (int b = 0; b < BATCHES; b++) {
+        uint64_t begin = io_monotonic_ns(), took;
+
+        for (int i = 0; i < CALLS; i++)
+            syscall(SYS_getppid);
+        took = io_monotonic_ns() - begin;
+        least = took < least ? took : least;
+    }
+    return (double)least / CALLS;
 }
 
 /* The process that is notified. */

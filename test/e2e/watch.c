@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A service with habits, for the test beside it: keeps reading and writing a few files. SIGUSR1: reads
- * in directories that it never used. SIGHUP: looks for files that are not there. SIGUSR2: executes a
- * program. */
+ * in directories that it never used. SIGHUP: looks for files that are not there. SIGURG: makes calls
+ * that it never made. SIGUSR2: executes a program. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -39,6 +44,18 @@ static void wander(const char *const directories[], size_t n, int flags) {
     }
 }
 
+static void call_rarely(void) {
+    static char page[4096];
+
+    personality(0xffffffff);
+    mlock(page, sizeof(page));
+    setpriority(PRIO_PROCESS, 0, 0);
+    close(memfd_create("w", 0));
+    close(inotify_init1(0));
+    close(eventfd(0, 0));
+    umask(022);
+}
+
 static void execute(void) {
     pid_t child = fork();
 
@@ -57,6 +74,7 @@ int main(int argc, char **argv) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGUSR1);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGURG);
     sigaddset(&signals, SIGUSR2);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     mkdir("/tmp/data", 0700);
@@ -71,6 +89,8 @@ int main(int argc, char **argv) {
             wander(elsewhere, ELSEWHERE, O_RDONLY);
         else if (asked == SIGHUP)
             wander(nowhere, NOWHERE, O_RDONLY);
+        else if (asked == SIGURG)
+            call_rarely();
         else if (asked == SIGUSR2)
             execute();
         for (int i = rand() % 4; i >= 0; i--)
