@@ -395,7 +395,8 @@ void evidence_count(const struct evidence_set *set, const struct evidence *items
                 continue;
             if (items[i].missing && feature != EVIDENCE_OPEN_SOFTWARE)
                 continue;
-            if ((feature == EVIDENCE_OPEN_UNSEEN || feature == EVIDENCE_WRITE_UNSEEN) && evidence_is_state(set, &items[i]))
+            if ((feature == EVIDENCE_OPEN_UNSEEN || feature == EVIDENCE_WRITE_UNSEEN) &&
+                evidence_is_state(set, &items[i]))
                 feature = EVIDENCE_STATE_UNSEEN;
             counts[feature]++;
         }

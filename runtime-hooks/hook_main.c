@@ -103,7 +103,8 @@ static void apply(void *data) {
 
 /* Neither a crash in the middle of a patch nor one that does not end leaves a mixture. */
 static void prestart(struct hook *hook) {
-    int r = guard_run(apply, hook, APPLY_TIMEOUT_MS, NULL);
+    pid_t applier = 0;
+    int r = guard_run(apply, hook, APPLY_TIMEOUT_MS, &applier);
     _cleanup_close_ int root = -1;
     _cleanup_free_ char *sentence = NULL;
     struct err err = {0};
@@ -111,7 +112,7 @@ static void prestart(struct hook *hook) {
     if (r == 0)
         return;
     root = open(hook->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0 || proven_recover(hook->config.data_dir, hook->state.id, root, &err) < 0)
+    if (root < 0 || proven_recover(hook->config.data_dir, hook->state.id, applier, root, &err) < 0)
         sentence = io_format("The patcher died before the start, and its files cannot be brought back: %s",
                              root < 0 ? "no root" : err.text);
     else

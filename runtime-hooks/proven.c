@@ -6,12 +6,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
 
 #define MAX_PATCHES 64 /* of one image */
+#define APPLIER "applier" /* key of a journal entry's about: pid of the hook's child that began it */
 
 static bool key_valid(const char *key) {
     return key && strlen(key) == 16 && strspn(key, "0123456789abcdef") == 16;
@@ -214,6 +216,7 @@ static int apply_one(const char *dir, struct journal *journal, int root, struct 
         return r;
     json_free(journal->about);
     journal->about = take_ptr(about);
+    json_set(journal->about, APPLIER, json_new_u64((uint64_t)getpid()));
     journal->changes = changes;
     changes = (struct changes){0};
     r = link_blobs(&journal->changes, blobs, journal->blobs, err);
@@ -252,13 +255,16 @@ int proven_apply(const char *data_dir, const char *key, const char *id, int root
     return r < 0 ? r : (int)entries.n;
 }
 
-int proven_recover(const char *data_dir, const char *id, int root, struct err *err) {
+int proven_recover(const char *data_dir, const char *id, pid_t applier, int root, struct err *err) {
     _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
     int r = journal_lock(data_dir, id, &journal, err);
+    uint64_t pid;
 
     if (r == 0)
         r = journal_open_last(&journal, err);
-    if (r == -ENOENT || (r == 0 && journal.state == JOURNAL_PROVEN))
+    if (r == -ENOENT || (r == 0 && (journal.state == JOURNAL_PROVEN ||
+                                    json_u64(json_get(journal.about, APPLIER), &pid) < 0 ||
+                                    pid != (uint64_t)applier)))
         return 0;
     if (r == 0)
         r = changes_apply(&journal.changes, SIDE_BEFORE, root, journal.blobs, err);

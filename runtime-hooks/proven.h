@@ -5,6 +5,8 @@
  * and before anything is changed every file is compared with what the patch was made on. */
 #pragma once
 
+#include <sys/types.h>
+
 #include "runtime-hooks/journal.h"
 #include "shim/base/err.h"
 
@@ -20,9 +22,9 @@ int proven_save(const char *data_dir, const char *key, const struct journal *jou
  * patches before that one stay applied). */
 int proven_apply(const char *data_dir, const char *key, const char *id, int root, struct err *err);
 
-/* After a death in the middle of proven_apply(): the patch that it had begun is taken back, those before
- * it stay. */
-int proven_recover(const char *data_dir, const char *id, int root, struct err *err);
+/* After the process applier died in the middle of proven_apply(): the patch that it had begun is taken
+ * back, those before it stay. An entry of another is none of this. */
+int proven_recover(const char *data_dir, const char *id, pid_t applier, int root, struct err *err);
 
 /* [{"key","name","time","package","fixed","files","bytes"}] */
 int proven_list(const char *data_dir, struct json **ret_list, struct err *err);
