@@ -2,8 +2,9 @@
 /* How far a window is from normal: the autoencoder repeats its counts, and what it could not repeat
  * is measured in units of its own covariance (Mahalanobis 1936), relative to what is usual at this
  * load. So is what differs from the mean, and the lesser distance counts: far from what it learnt a
- * network may expect anything, but it must not accuse. Raw counts: one request keeps near-exact linear relations between them (as many closes as
- * opens), and it is the directions of small variance that show a foreign call. */
+ * network may expect anything, but it must not accuse. Raw counts: one request keeps near-exact linear
+ * relations between them (as many closes as opens), and it is the directions of small variance that
+ * show a foreign call. */
 #pragma once
 
 #include <stdint.h>

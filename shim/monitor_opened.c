@@ -116,7 +116,7 @@ static void read_cpu(struct monitor *m, unsigned cpu, bool entered) {
 
 /* Another model or phase knows other paths. */
 static void forget_usual(struct monitor *m) {
-    bool startup = m->next_row < MONITOR_STARTUP_ROWS || m->next_row < m->muted_until;
+    bool startup = monitor_in_startup(m, m->next_row);
     struct opened_usual *usual = m->counters.usual;
 
     if (usual->multiplier && m->opened.model == m->model && m->opened.startup == startup)
