@@ -160,9 +160,12 @@ bool detector_is_rare(const struct detector *d, size_t column) {
     return d->rare[column];
 }
 
-/* A column that a channel looks at is judged there, with its size in proportion. */
+/* A column that a channel looks at is judged there, with its size in proportion. A rare call never made
+ * is news whatever the size: the distance of a channel that learnt from few windows says little of it. */
 static double novelty_apart(const struct detector *d, size_t column, uint8_t phases) {
-    return d->channelled && d->in_channel[column] ? 0 : novelty_of(d, column, phases);
+    bool judged = d->channelled && d->in_channel[column] && !d->rare[column];
+
+    return judged ? 0 : novelty_of(d, column, phases);
 }
 
 /* What the counts say; returns the greatest value. */

@@ -217,6 +217,26 @@ static void counts_alone_must_go_on_where_evidence_is_captured(void **state) {
     assert_true(verdict_of(model, &test, 70, false).alarm);
 }
 
+/* Learnt from few windows, some of them wild, the distance of a channel says little. */
+static void rare_call_alarms_where_counts_are_wild(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(300, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+    struct verdict verdict;
+
+    (void)state;
+    for (uint32_t r = 90; r < 150; r += 12) /* in one fold: unlike all that the others taught */
+        train.counts[r * train.columns + 3] += (float)r;
+    strcpy(train.names[8], "mlock");
+    strcpy(test.names[8], "mlock");
+    model = trained(&train, &options);
+    test.counts[50 * test.columns + 8] = 2;
+    test.counts[50 * test.columns + 9] = 2; /* ptrace */
+    verdict = verdict_of(model, &test, 50, false);
+    assert_true(verdict.alarm);
+    assert_string_equal(verdict.top[1].name, "ptrace");
+}
+
 /* The first mremap is a larger request; that it goes on is another matter. */
 static void first_common_call_must_go_on_too(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
@@ -437,6 +457,7 @@ int main(void) {
         cmocka_unit_test(silence_alarms_only_when_it_is_new),
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
         cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
+        cmocka_unit_test(rare_call_alarms_where_counts_are_wild),
         cmocka_unit_test(first_common_call_must_go_on_too),
         cmocka_unit_test(first_use_of_software_is_no_attack),
         cmocka_unit_test(upkeep_of_data_is_no_attack),
