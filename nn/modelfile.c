@@ -15,7 +15,7 @@
 #endif
 
 static const char magic[8] = "OPATCHNN";
-#define VERSION 6
+#define VERSION 7
 #define HEADER (sizeof(magic) + 4 + 4 + 8)
 #define MAX_HIDDEN 256
 

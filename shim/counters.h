@@ -74,12 +74,11 @@ struct counters_reply {
     char text[160];
 };
 
-/* Accounting of a container's processes, in the order of the rows "acct.switches" ff. */
+/* Accounting of a container's processes, in the order of the rows "acct.faults" ff. */
 enum counters_account {
-    ACCOUNT_SWITCHES, /* context switches */
-    ACCOUNT_FAULTS,   /* page faults, minor and major */
-    ACCOUNT_EXITS,    /* processes that ended */
-    ACCOUNT_CRASHES,  /* of these, by a signal that is no polite request */
+    ACCOUNT_FAULTS,  /* page faults, minor and major */
+    ACCOUNT_EXITS,   /* processes that ended */
+    ACCOUNT_CRASHES, /* of these, by a signal that is no polite request */
     ACCOUNTS
 };
 
@@ -110,7 +109,7 @@ struct counters_reader {
     uint64_t grown[FEATURES_MAX];     /* between the last two readings */
     uint64_t grown_account[ACCOUNTS];
     bool counted;                     /* without a gap between them */
-    unsigned first_account;           /* row of ACCOUNT_SWITCHES, the others follow */
+    unsigned first_account;           /* row of ACCOUNT_FAULTS, the others follow */
 };
 
 /* Maps what came with the answer (descriptors are taken over) in place of what was mapped. */

@@ -75,48 +75,40 @@ uint64_t accounting_cgroup(int pid) {
 }
 
 /* The same from /proc, where netlink is refused (a network namespace that is not the host's). */
-static int proc_account(int pid, struct task_account *ret_account) {
+static int proc_faults(int pid, uint64_t *ret_faults) {
     _cleanup_free_ char *stat = io_format("/proc/%d/task/%d/stat", pid, pid), *fields = NULL;
-    _cleanup_free_ char *status = io_format("/proc/%d/task/%d/status", pid, pid), *lines = NULL;
-    unsigned long long minor, major, asked, taken;
+    unsigned long long minor, major;
     const char *p;
     size_t size;
 
-    if (io_read_file(AT_FDCWD, stat, 4096, &fields, &size, NULL) < 0 ||
-        io_read_file(AT_FDCWD, status, 65536, &lines, &size, NULL) < 0)
+    if (io_read_file(AT_FDCWD, stat, 4096, &fields, &size, NULL) < 0)
         return -ESRCH;
     p = strrchr(fields, ')'); /* the name before it may hold anything */
     if (!p || sscanf(p, ") %*c %*d %*d %*d %*d %*d %*u %llu %*u %llu", &minor, &major) != 2)
         return -EIO;
-    p = strstr(lines, "\nvoluntary_ctxt_switches:");
-    if (!p || sscanf(p, " voluntary_ctxt_switches: %llu nonvoluntary_ctxt_switches: %llu", &asked,
-                     &taken) != 2)
-        return -EIO;
-    *ret_account = (struct task_account){.switches = asked + taken, .faults = minor + major};
+    *ret_faults = minor + major;
     return 0;
 }
 
-static int sample(const struct accounting *a, struct followed *process, uint64_t ret_grown[]) {
-    struct task_account now = {0};
+/* The faults since the last sample. */
+static int sample(const struct accounting *a, struct followed *process, uint64_t *ret_grown) {
+    uint64_t now = process->faults;
     int r = a->stats_fd >= 0 ? netlink_taskstats(a->stats_fd, a->stats_family, process->pid, &now)
-                             : proc_account(process->pid, &now);
-    const uint64_t totals[ACCOUNT_EXITS] = {now.switches, now.faults};
+                             : proc_faults(process->pid, &now);
 
-    for (unsigned i = 0; r == 0 && i < ACCOUNT_EXITS; i++) {
-        ret_grown[i] = totals[i] - process->seen[i];
-        process->seen[i] = totals[i];
-    }
+    *ret_grown = now - process->faults;
+    process->faults = now;
     return r;
 }
 
 /* Follows a process that was there before: what it used so far is of no window. */
 static int follow_late(const struct accounting *a, struct family *family, int pid) {
-    uint64_t before[ACCOUNT_EXITS];
+    uint64_t before;
 
     if (family->n == FOLLOWED_MAX)
         return -ENOSPC;
     follow(family, pid);
-    return sample(a, &family->process[family->n - 1], before);
+    return sample(a, &family->process[family->n - 1], &before);
 }
 
 static bool is_followed(const struct family *family, int pid) {
@@ -239,13 +231,12 @@ void accounting_sample(struct accounting *a) {
         if (a->events_fd < 0)
             follow_cgroup(a, family);
         for (unsigned j = 0; j < family->n && j < SAMPLED_MAX; j++) {
-            uint64_t grown[ACCOUNT_EXITS];
-            int r = sample(a, &family->process[j], grown);
+            uint64_t grown;
+            int r = sample(a, &family->process[j], &grown);
 
             if (r == -ESRCH && a->events_fd >= 0) /* its end was among lost events */
                 family->process[j--] = family->process[--family->n];
-            for (unsigned k = 0; r == 0 && k < ACCOUNT_EXITS; k++)
-                add(family, (enum counters_account)k, grown[k]);
+            add(family, ACCOUNT_FAULTS, grown);
         }
     }
 }

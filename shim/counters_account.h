@@ -12,7 +12,7 @@
 
 struct followed {
     int pid;
-    uint64_t seen[ACCOUNT_EXITS]; /* totals at the last sample */
+    uint64_t faults; /* up to the last sample */
 };
 
 /* One container's. */

@@ -35,7 +35,7 @@ int counters_reader_open(struct counters_reader *reader, const int fds[COUNTERS_
     if (page == MAP_FAILED)
         return -errno;
     reader->page = page;
-    reader->first_account = (unsigned)features_find("acct.switches");
+    reader->first_account = (unsigned)features_find("acct.faults");
     if (counts_owned >= 0) {
         counts = mmap(NULL, counts_size(reader->page->cpus), PROT_READ, MAP_SHARED, counts_owned, 0);
         if (counts == MAP_FAILED)

@@ -150,7 +150,6 @@ const struct feature features[] = {
      * inotify saw of a watched file */
     {.name = "acct.cpu_ms"},
     {.name = "acct.memory_kib"},
-    {.name = "acct.switches"},
     {.name = "acct.faults"},
     {.name = "acct.exits"},
     {.name = "acct.crashes"},

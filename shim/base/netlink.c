@@ -158,7 +158,7 @@ int netlink_open_taskstats(int *ret_fd, uint16_t *ret_family) {
 }
 
 static int parse_stats(const struct nlmsghdr *header, void *data) {
-    struct task_account *account = data;
+    uint64_t *faults = data;
     struct nlattr *attribute, *inner;
 
     mnl_attr_for_each(attribute, header, sizeof(struct genlmsghdr)) {
@@ -171,17 +171,16 @@ static int parse_stats(const struct nlmsghdr *header, void *data) {
             if (mnl_attr_get_type(inner) != TASKSTATS_TYPE_STATS)
                 continue;
             memcpy(&stats, mnl_attr_get_payload(inner), size < sizeof(stats) ? size : sizeof(stats));
-            account->switches = stats.nvcsw + stats.nivcsw;
-            account->faults = stats.ac_minflt + stats.ac_majflt;
+            *faults = stats.ac_minflt + stats.ac_majflt;
         }
     }
     return MNL_CB_OK;
 }
 
-int netlink_taskstats(int fd, uint16_t family, int pid, struct task_account *ret_account) {
+int netlink_taskstats(int fd, uint16_t family, int pid, uint64_t *ret_faults) {
     char buffer[256] = {0};
     struct nlmsghdr *request = put_generic(buffer, family, TASKSTATS_CMD_GET);
 
     mnl_attr_put_u32(request, TASKSTATS_CMD_ATTR_PID, (uint32_t)pid);
-    return ask(fd, request, parse_stats, ret_account);
+    return ask(fd, request, parse_stats, ret_faults);
 }

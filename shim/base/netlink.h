@@ -21,13 +21,10 @@ int netlink_open_processes(int *ret_fd);
 int netlink_read_processes(int fd, void (*visit)(void *data, const struct process_event *event),
                            void *data);
 
-/* Totals of one task since it began. */
-struct task_account {
-    uint64_t switches, faults; /* the kernel rounds its counts of calls to 1024: no use here */
-};
-
 /* Finds the taskstats family: *ret_family goes into the queries. */
 int netlink_open_taskstats(int *ret_fd, uint16_t *ret_family);
 
-/* Totals of the task (thread) with this id. -ESRCH when it is gone. */
-int netlink_taskstats(int fd, uint16_t family, int pid, struct task_account *ret_account);
+/* Page faults, minor and major, of the task (thread) with this id since it began. -ESRCH when it is
+ * gone. No use here: the kernel rounds its counts of reads and writes to 1024, and context switches
+ * tell of our own notifications, each of which is one. */
+int netlink_taskstats(int fd, uint16_t family, int pid, uint64_t *ret_faults);

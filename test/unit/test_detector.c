@@ -217,6 +217,25 @@ static void counts_alone_must_go_on_where_evidence_is_captured(void **state) {
     assert_true(verdict_of(model, &test, 70, false).alarm);
 }
 
+/* Where learning, too, had a burst of a call that it saw once only, one more first call says nothing. */
+static void one_first_call_is_no_alarm_where_they_are_usual(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+
+    (void)state;
+    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
+    strcpy(train.names[8], "link");
+    strcpy(test.names[8], "link");
+    train.counts[600 * train.columns + 8] = 20;
+    model = trained(&train, &options);
+    synthetic_attack(&test, 70, 1);
+    test.counts[70 * test.columns + 9] = 1; /* ptrace */
+    assert_false(verdict_of(model, &test, 70, false).alarm);
+    test.counts[70 * test.columns + 9] = 2000;
+    assert_true(verdict_of(model, &test, 70, false).alarm);
+}
+
 /* Learnt from few windows, some of them wild, the distance of a channel says little. */
 static void rare_call_alarms_where_counts_are_wild(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(300, 1);
@@ -457,6 +476,7 @@ int main(void) {
         cmocka_unit_test(silence_alarms_only_when_it_is_new),
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
         cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
+        cmocka_unit_test(one_first_call_is_no_alarm_where_they_are_usual),
         cmocka_unit_test(rare_call_alarms_where_counts_are_wild),
         cmocka_unit_test(first_common_call_must_go_on_too),
         cmocka_unit_test(first_use_of_software_is_no_attack),
