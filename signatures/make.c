@@ -72,6 +72,14 @@ static bool is_payload(const struct evidence *e, const struct make_run *runs, si
     return false;
 }
 
+/* What a C library or a language's runtime asks of the machine (how much memory may be promised,
+ * how many processors a cgroup has) depends on the state it is in: stable in few runs, but no sign of
+ * a hole. */
+static bool is_machine_state(const struct evidence *e) {
+    return e->kind == EVIDENCE_OPEN &&
+           (strncmp(e->what, "/sys/", 5) == 0 || strncmp(e->what, "/proc/sys/", 10) == 0);
+}
+
 /* Notes that run (counted from 1) shows this; takes comm and what over. Programs that differ
  * between the runs become "*". */
 static void note(struct drafts *drafts, enum evidence_kind kind, char *comm, char *what,
@@ -117,7 +125,7 @@ static void draft_level(const struct signature *signature, const struct make_run
             _cleanup_free_ char *what = make_generalise(e->kind, e->what);
             _cleanup_free_ char *comm = generalise_comm(e->comm);
 
-            if (is_covered(signature, e) || is_payload(e, runs, n_runs, &runs[r]) ||
+            if (is_machine_state(e) || is_covered(signature, e) || is_payload(e, runs, n_runs, &runs[r]) ||
                 is_normal(e->kind, comm, what, runs, n_runs))
                 continue;
             if (more) {

@@ -106,8 +106,10 @@ static void keeps_what_is_stable_and_unusual(void **state) {
         EXEC("web", "/bin/sh"),
         CONNECT("web", "inet:10.0.0.7:40177"),
         OPEN("worker-7", "/srv/key"),
+        OPEN("web", "/proc/sys/vm/overcommit_memory"),
     };
-    static const struct evidence c[] = {EXEC("web", "/bin/sh"), OPEN("worker-12", "/srv/key")};
+    static const struct evidence c[] = {EXEC("web", "/bin/sh"), OPEN("worker-12", "/srv/key"),
+                                        OPEN("web", "/proc/sys/vm/overcommit_memory")};
     static const char *const expected[][3] = {{"exec", "web", "/bin/sh"},
                                               {"connect", "web", "inet:10.0.0.7:*"},
                                               {"open", "web", "/proc/*/environ"},
