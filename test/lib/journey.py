@@ -16,8 +16,8 @@ SETTLE = 6  # seconds after an attack in which an alarm may still come
 class Journey:
     """Runs a case under opatch. `say(text)` gets the timeline as it happens."""
 
-    def __init__(self, case, under, engine, say=lambda text: None, learn=180, normal=180, seed=1):
-        self.case, self.under, self.engine, self.say = case, under, engine, say
+    def __init__(self, case, under, engine, say=lambda text: None, learn=180, normal=180, seed=1, restart=False):
+        self.case, self.under, self.engine, self.say, self.restart = case, under, engine, say, restart
         self.learn, self.normal, self.seed = learn, normal, seed
         self.name = case.name.lower()
         self.id = None
@@ -69,6 +69,14 @@ class Journey:
         load = self.case.load(self.pid(), self.seed, "a")
         time.sleep(STARTUP + 2)
         self.case.stop_load(load)
+
+    def start_watched(self):
+        """A container with a profile: watched from its start, and with what the profile plans to capture,
+        which is less than while it is learned."""
+        self.start()
+        if not self.under.wait_state(self.id, ("WATCHING",), 10):
+            raise RuntimeError("the container is not watched: " + str(self.under.state(self.id)))
+        self.settle()
 
     def alarms_since(self, since):
         return self.under.events("alarm", since, self.id)
@@ -192,6 +200,9 @@ class Journey:
         self.start()
         try:
             self.teach()
+            if self.restart:
+                self.engine.delete(self.name)
+                self.start_watched()
             if self.normal:
                 self.live_normally()
             before = self.footprint()
