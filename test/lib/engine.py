@@ -46,7 +46,7 @@ class Bare:
         image.mount(image.layers(case.image), os.path.join(place, "upper"),
                     os.path.join(place, "rootfs"))
         bundle.write(place, bundle.config(case.entrypoint, case.environment(), name,
-                                          case.memory_mb, f"/opatch-test/{name}", case.capabilities))
+                                          case.memory_mb, f"/opatch-test/{os.getpid()}-{name}", case.capabilities))
         self.restart(name)
 
     def restart(self, name):

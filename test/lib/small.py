@@ -48,7 +48,7 @@ class Small:
             os.makedirs(os.path.join(rootfs, folder), exist_ok=True)
         base = os.path.basename(program)
         shutil.copy(program, os.path.join(rootfs, base))
-        content = bundle.config(["/" + base, *args], {}, name, memory_mb, f"/opatch-test/{name}")
+        content = bundle.config(["/" + base, *args], {}, name, memory_mb, f"/opatch-test/{os.getpid()}-{name}")
         if change:
             change(content)
         bundle.write(os.path.join(self.directory, "bundle"), content)
