@@ -210,6 +210,15 @@ static double judge_evidence(struct detector *d, const struct evidence *evidence
     return sum;
 }
 
+/* Loading makes a window of its own kind, and so does the upkeep of data, or a program that was
+ * accepted. */
+static bool is_explained(const struct detector *d, const struct evidence *evidence, size_t n) {
+    for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
+        if (d->unseen[f] > 0 && evidence_explains((enum evidence_feature)f))
+            return true;
+    return evidence_executed(&d->model->evidence, evidence, n, EVIDENCE_ACCEPTED);
+}
+
 /* A process that crashes where none ever did needs no counts to be odd. */
 static double judge_crash(struct detector *d, uint8_t phases) {
     if (d->crashes < 0 || !(novelty_of(d, (size_t)d->crashes, phases) > 0))
@@ -323,10 +332,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     unseen = judge_evidence(d, evidence, n_evidence, phases) + judge_crash(d, phases);
     if (is_busy(d)) {
         d->silence = d->told = 0;
-        /* Loading makes a window of its own kind, and so does the upkeep of data, or a program that was
-         * accepted. */
-        if (!(d->unseen[EVIDENCE_OPEN_SOFTWARE] > 0) && !(d->unseen[EVIDENCE_STATE_UNSEEN] > 0) &&
-            !evidence_executed(&m->evidence, evidence, n_evidence, EVIDENCE_ACCEPTED))
+        if (!is_explained(d, evidence, n_evidence))
             value = judge_counts(d, context->startup, phases);
         d->odd = value > limit ? d->odd + 1 : 0;
     } else if (is_complete(d)) {

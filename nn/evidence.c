@@ -44,6 +44,10 @@ const char *evidence_feature_name(enum evidence_feature feature) {
     return names[feature];
 }
 
+bool evidence_explains(enum evidence_feature feature) {
+    return feature == EVIDENCE_OPEN_SOFTWARE || feature == EVIDENCE_STATE_UNSEEN;
+}
+
 /* Endings of what an interpreter, a server or a loader runs. */
 static const char *const code_endings[] = {".php", ".phtml", ".jsp", ".jspx", ".war", ".jar", ".class", ".py",
                                            ".pl",  ".rb",    ".js",  ".mjs",  ".sh",  ".cgi", ".so"};

@@ -32,6 +32,9 @@ enum evidence_feature {
 /* "exec.unseen", "exec.caller", "open.unseen" … */
 const char *evidence_feature_name(enum evidence_feature feature);
 
+/* Something new of this kind is no sign of an attack, but a reason for odd counts. */
+bool evidence_explains(enum evidence_feature feature);
+
 /* Where a string was seen; 0 for a directory that is in the set for its subdirectories only. */
 enum { EVIDENCE_STEADY = 1, EVIDENCE_STARTUP = 2, EVIDENCE_ACCEPTED = 4 };
 

@@ -41,7 +41,7 @@ double model_novelty_of(double count) {
 double model_unseen_value(const struct model *model, enum evidence_feature feature, double c) {
     const struct model_unseen *unseen = &model->unseen[feature];
 
-    if (c <= 0 || feature == EVIDENCE_OPEN_SOFTWARE || feature == EVIDENCE_STATE_UNSEEN)
+    if (c <= 0 || evidence_explains(feature))
         return TAIL_NEVER;
     return -log(unseen->episodes + unseen_prior[feature]) +
            fmax(log(c / fmax(unseen->most, 1)), 0) / EXCESS_SCALE;

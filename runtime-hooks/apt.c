@@ -14,6 +14,7 @@
 #include "runtime-hooks/statusd.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/rooted.h"
 
 #define STATUS "/var/lib/dpkg/status"
 #define LOCK "/var/lib/dpkg/lock"
@@ -36,7 +37,7 @@ static void database_free(struct database *database) {
 }
 
 static int database_read(const struct target *target, struct database *ret, struct err *err) {
-    int r = target_read(target->root, STATUS, DPKG_STATUS_MAX, &ret->text, &ret->size, err);
+    int r = rooted_read(target->root, STATUS, DPKG_STATUS_MAX, &ret->text, &ret->size, err);
 
     ret->unpacked = r == -ENOENT;
     if (ret->unpacked)
@@ -149,7 +150,7 @@ static int check_pins(const struct target *target, const char *path, char *const
                       struct err *err) {
     _cleanup_free_ char *text = NULL;
     size_t size;
-    int r = target_read(target->root, path, PREFERENCES_MAX, &text, &size, NULL);
+    int r = rooted_read(target->root, path, PREFERENCES_MAX, &text, &size, NULL);
 
     for (r = r < 0 ? 0 : r; r == 0 && text && *targets; targets++) {
         _cleanup_free_ char *name = strndup(*targets, strcspn(*targets, ":"));
@@ -161,7 +162,7 @@ static int check_pins(const struct target *target, const char *path, char *const
 
 /* targets are "name:arch=version". */
 static int check_all_pins(const struct target *target, char *const *targets, struct err *err) {
-    int fd = target_openat(target->root, PREFERENCES ".d", O_RDONLY | O_DIRECTORY, 0);
+    int fd = rooted_open(target->root, PREFERENCES ".d", O_RDONLY | O_DIRECTORY, 0);
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
     int r = check_pins(target, PREFERENCES, targets, err);
@@ -309,7 +310,7 @@ static int apt_verify(const struct patch_request *request, const struct target *
  * one of its view. Whoever runs dpkg inside meanwhile has to wait, or we do not start. */
 static int apt_lock(const struct target *target, struct err *err) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    _cleanup_close_ int fd = target_openat(target->root, LOCK, O_RDWR | O_NOFOLLOW, 0);
+    _cleanup_close_ int fd = rooted_open(target->root, LOCK, O_RDWR | O_NOFOLLOW, 0);
 
     if (fd == -ENOENT)
         return open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -11,6 +11,7 @@
 #include "runtime-hooks/debdir.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/rooted.h"
 
 #define LISTS_FRESH_S 3600
 #define APT_TIMEOUT_MS 120000
@@ -207,7 +208,7 @@ static int remote_sources(const struct target *target, char **ret_codename, char
     char *text = NULL, *save = NULL;
     size_t size;
     FILE *out;
-    int r = target_read(target->root, "/etc/os-release", 65536, &release, &size, err);
+    int r = rooted_read(target->root, "/etc/os-release", 65536, &release, &size, err);
 
     if (r < 0 || (r = io_read_file(AT_FDCWD, "/etc/os-release", 65536, &host, &size, err)) < 0)
         return r;

@@ -13,6 +13,7 @@
 #include "runtime-hooks/target.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/rooted.h"
 
 #define MAX_CHANGES 100000
 #define PYC_MAX (8u << 20) /* a compiled Python file above this is taken as changed */
@@ -107,7 +108,7 @@ static int remove_below(struct walk *walk, const char *path) {
     change->before = node;
     if (node.type != NODE_DIRECTORY)
         return 0;
-    fd = target_openat(walk->root, path, O_RDONLY | O_DIRECTORY, 0);
+    fd = rooted_open(walk->root, path, O_RDONLY | O_DIRECTORY, 0);
     dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
         return err_errno(walk->err, fd < 0 ? -fd : errno, "%s", path);
@@ -163,7 +164,7 @@ static int compare(struct walk *walk, const char *path, const char *upper_path) 
 
 /* What root has in a directory that upper replaces as a whole. */
 static int remove_hidden(struct walk *walk, int upper_dir, const char *path) {
-    int fd = target_openat(walk->root, path, O_RDONLY | O_DIRECTORY, 0), r = 0;
+    int fd = rooted_open(walk->root, path, O_RDONLY | O_DIRECTORY, 0), r = 0;
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
 
@@ -199,7 +200,7 @@ static char *through_link(int root, const char *path) {
     node_free(&node);
     if (!is_link)
         return NULL;
-    fd = target_openat(root, path, O_PATH | O_DIRECTORY, 0);
+    fd = rooted_open(root, path, O_PATH | O_DIRECTORY, 0);
     if (fd < 0 || !path_of(root, top) || !path_of(fd, real))
         return NULL;
     /* A detached mount's root is "/" in these names; an ordinary directory has its own name. */
@@ -237,7 +238,7 @@ static int walk_entry(struct walk *walk, int upper_dir, const char *name, const 
 }
 
 static int walk_directory(struct walk *walk, const char *path, const char *upper_path) {
-    int fd = target_openat(walk->upper, upper_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), r = 0;
+    int fd = rooted_open(walk->upper, upper_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), r = 0;
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     const char *base = strcmp(path, "/") == 0 ? "" : path;
     const char *upper_base = strcmp(upper_path, "/") == 0 ? "" : upper_path;
@@ -279,8 +280,8 @@ static bool is_stale_pyc(struct walk *walk, const struct change *change) {
 
     return source && change->before.type == NODE_FILE && !changes_find(walk->changes, source) &&
            node_same(&change->before, &change->after) &&
-           target_read(walk->root, change->path, PYC_MAX, &before, &size_before, NULL) == 0 &&
-           target_read(walk->upper, change->staged, PYC_MAX, &after, &size_after, NULL) == 0 &&
+           rooted_read(walk->root, change->path, PYC_MAX, &before, &size_before, NULL) == 0 &&
+           rooted_read(walk->upper, change->staged, PYC_MAX, &after, &size_after, NULL) == 0 &&
            size_before == size_after && only_source_time(before, after, size_before);
 }
 

@@ -11,6 +11,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
+#include "shim/base/rooted.h"
 
 #define MANIFEST_MAX (1u << 20)
 #define MAX_DEPTH 48
@@ -44,14 +45,14 @@ struct search {
 static int visit_modules(struct search *search, const char *modules) {
     _cleanup_free_ char *place = io_format("%s/%s", modules, search->package);
     _cleanup_free_ char *manifest = io_format("%s/package.json", place);
-    _cleanup_close_ int fd = target_openat(search->root, manifest, O_PATH | O_NOFOLLOW, 0);
+    _cleanup_close_ int fd = rooted_open(search->root, manifest, O_PATH | O_NOFOLLOW, 0);
 
     return fd < 0 ? 0 : search->visit(place, search->data, search->err);
 }
 
 static int search_directory(struct search *search, const char *path, int depth) {
     int fd =
-        target_openat(search->root, *path ? path : "/", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+        rooted_open(search->root, *path ? path : "/", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
     int r = 0;
@@ -82,7 +83,7 @@ int npm_each_copy(int root, const char *package,
 int npm_read_manifest(int root, const char *place, struct json **ret_manifest, struct err *err) {
     _cleanup_free_ char *path = io_format("%s/package.json", place), *text = NULL;
     size_t size;
-    int r = target_read(root, path, MANIFEST_MAX, &text, &size, err);
+    int r = rooted_read(root, path, MANIFEST_MAX, &text, &size, err);
 
     if (r == 0)
         r = json_parse(text, size, JSON_PRESERVE, ret_manifest, err);

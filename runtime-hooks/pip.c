@@ -14,6 +14,7 @@
 #include "shim/base/io.h"
 #include "shim/base/pep440.h"
 #include "shim/base/pydists.h"
+#include "shim/base/rooted.h"
 
 #define MAX_STEPS 64
 
@@ -127,7 +128,7 @@ static int check_pins_of(const struct job *job, const struct dist *dist, const c
     const char *p;
     size_t size;
 
-    if (target_read(job->target->root, path, PIP_METADATA_MAX, &text, &size, NULL) < 0)
+    if (rooted_read(job->target->root, path, PIP_METADATA_MAX, &text, &size, NULL) < 0)
         return 0; /* who says nothing pins nothing */
     p = text;
     for (;;) {
@@ -281,7 +282,7 @@ static int verify_step(const struct target *target, const struct dists *dists,
             strncmp(dist->site, step->place, size) != 0)
             continue;
         path = io_format("%s/%s/METADATA", dist->site, dist->info);
-        if (target_read(target->root, path, PIP_METADATA_MAX, &text, &length, err) < 0)
+        if (rooted_read(target->root, path, PIP_METADATA_MAX, &text, &length, err) < 0)
             return err_prefix(err, -EPROTO, "after the patch");
         p = text;
         version = pip_next_header(&p, "Version");

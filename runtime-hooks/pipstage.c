@@ -14,6 +14,7 @@
 #include "runtime-hooks/staging.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/rooted.h"
 
 #define MODULE_MAX (16u << 20) /* a module above this is taken as changed */
 #define SMALL_MAX 4096         /* INSTALLER, REQUESTED */
@@ -43,7 +44,7 @@ static int open_inside(const struct stage *stage, const char *path, int flags) {
  * compiled file is taken for this one's. */
 static int settle_one(const struct stage *stage, const char *place, const char *staged,
                       const struct stat *is, struct err *err) {
-    _cleanup_close_ int fd = target_openat(
+    _cleanup_close_ int fd = rooted_open(
         stage->target->root, place, O_PATH | (S_ISDIR(is->st_mode) ? O_DIRECTORY : O_NOFOLLOW), 0);
     struct stat like = stage->owner;
 
@@ -170,7 +171,7 @@ static int carry_over(const struct stage *stage, const char *name, struct err *e
     _cleanup_free_ char *to = staged_path(stage, in_new);
     size_t size;
 
-    if (target_read(stage->target->root, from, SMALL_MAX, &text, &size, NULL) < 0)
+    if (rooted_read(stage->target->root, from, SMALL_MAX, &text, &size, NULL) < 0)
         return 0;
     return io_replace_volatile(AT_FDCWD, to, text, size, 0644, stage->owner.st_uid,
                                stage->owner.st_gid, err);
@@ -184,7 +185,7 @@ static int replace_recorded(const struct stage *stage, struct err *err) {
     size_t size, kept_size = 0;
     char *save = NULL;
     FILE *out;
-    int r = target_read(stage->target->root, old, PIP_METADATA_MAX, &text, &size, err);
+    int r = rooted_read(stage->target->root, old, PIP_METADATA_MAX, &text, &size, err);
 
     if (r == 0)
         r = io_read_file(AT_FDCWD, record, PIP_METADATA_MAX, &wheels, &size, err);
@@ -232,7 +233,7 @@ static int prune(const struct stage *stage, const char *place, bool *ret_gone, s
             r = prune(stage, child, &child_gone, err);
         gone = gone && (child_gone || is_whiteout(path));
     }
-    fd = target_openat(stage->target->root, place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    fd = rooted_open(stage->target->root, place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     there = fd < 0 ? NULL : fdopendir(fd);
     while (there && gone && (entry = readdir(there))) {
         _cleanup_free_ char *path = io_format("%s/%s", staged, entry->d_name);
@@ -294,7 +295,7 @@ static int stage_step(const struct target *target, const struct plan *plan, size
         unpacked =
             unpacked || (strncmp(plan->steps[i].place, site, strlen(site)) == 0 &&
                          strrchr(plan->steps[i].place, '/') == plan->steps[i].place + strlen(site));
-    site_fd = target_openat(target->root, site, O_PATH | O_DIRECTORY, 0);
+    site_fd = rooted_open(target->root, site, O_PATH | O_DIRECTORY, 0);
     if (site_fd < 0)
         return err_errno(err, -site_fd, "%s in the container", site);
     stage.site = site;

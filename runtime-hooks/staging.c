@@ -9,6 +9,7 @@
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/rooted.h"
 
 int stage_directories(const struct target *target, const char *upper, const char *path,
                       struct stat *ret_owner, struct err *err) {
@@ -23,7 +24,7 @@ int stage_directories(const struct target *target, const char *upper, const char
         if (end != '/' && end != '\0')
             continue;
         *p = '\0';
-        fd = target_openat(target->root, part, O_PATH | O_DIRECTORY, 0);
+        fd = rooted_open(target->root, part, O_PATH | O_DIRECTORY, 0);
         if (fd >= 0 && fstat(fd, ret_owner) < 0)
             return err_errno(err, errno, "%s", part);
         staged = io_format("%s%s", upper, part);
@@ -77,7 +78,7 @@ bool stage_is_whiteout(const struct stat *st) {
 
 int stage_hide_old(int root, const char *upper, const char *place, const char *keep,
                    struct err *err) {
-    int fd = target_openat(root, place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), r = 0;
+    int fd = rooted_open(root, place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), r = 0;
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
 

@@ -11,6 +11,7 @@
 #include "runtime-hooks/process.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/rooted.h"
 
 #define ARGUMENTS_MAX 4096
 #define TEXT_MAX (2u << 20)
@@ -126,7 +127,7 @@ static bool is_environment(char *const *env) {
 static bool same_file(const struct target *target, pid_t pid, const char *path,
                       const char *exe_path) {
     _cleanup_free_ char *exe = io_format("/proc/%d/exe", (int)pid);
-    _cleanup_close_ int fd = target_openat(target->root, path, O_PATH, 0);
+    _cleanup_close_ int fd = rooted_open(target->root, path, O_PATH, 0);
     struct stat a, b;
 
     if (fd < 0 || fstat(fd, &a) < 0)
@@ -135,7 +136,7 @@ static bool same_file(const struct target *target, pid_t pid, const char *path,
     if (stat(exe, &b) == 0 && a.st_ino == b.st_ino)
         return true;
     cleanup_closep(&fd);
-    fd = target_openat(target->root, exe_path, O_PATH, 0);
+    fd = rooted_open(target->root, exe_path, O_PATH, 0);
     return fd >= 0 && fstat(fd, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 

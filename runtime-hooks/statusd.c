@@ -11,6 +11,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/dpkg.h"
 #include "shim/base/io.h"
+#include "shim/base/rooted.h"
 
 #define DIRECTORY "/var/lib/dpkg/status.d"
 #define RECORD_MAX (4u << 20)
@@ -20,7 +21,7 @@
 static int each_record(int root,
                        int (*visit)(const char *path, const char *text, size_t size, void *data),
                        void *data, struct err *err) {
-    int fd = target_openat(root, DIRECTORY, O_RDONLY | O_DIRECTORY, 0), r = 0;
+    int fd = rooted_open(root, DIRECTORY, O_RDONLY | O_DIRECTORY, 0), r = 0;
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
 
@@ -32,7 +33,7 @@ static int each_record(int root,
 
         if (entry->d_name[0] == '.' || io_ends_with(entry->d_name, SUMS))
             continue;
-        r = target_read(root, path, RECORD_MAX, &text, &size, err);
+        r = rooted_read(root, path, RECORD_MAX, &text, &size, err);
         if (r == 0 && strncmp(text, "Package:", 8) == 0)
             r = visit(path, text, size, data);
     }
@@ -100,7 +101,7 @@ static int hide_old(int root, const char *upper, const char *sums_path, struct e
     char *save = NULL;
     size_t size;
 
-    if (target_read(root, sums_path, RECORD_MAX, &text, &size, NULL) < 0)
+    if (rooted_read(root, sums_path, RECORD_MAX, &text, &size, NULL) < 0)
         return 0;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         const char *name = strlen(line) > 34 ? line + 34 : "";

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,29 +16,7 @@
 #include "runtime-hooks/filter.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
-
-int target_openat(int root, const char *path, int flags, mode_t mode) {
-    struct open_how how = {
-        .flags = (uint64_t)(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY)),
-        .mode = mode,
-        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-    };
-    long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
-
-    return fd < 0 ? -errno : (int)fd;
-}
-
-int target_read(int root, const char *path, size_t max, char **ret_data, size_t *ret_size,
-                struct err *err) {
-    _cleanup_close_ int fd = target_openat(root, path, O_RDONLY | O_NONBLOCK, 0);
-    struct stat st;
-
-    if (fd < 0)
-        return err_errno(err, -fd, "%s in the container", path);
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return err_set(err, EINVAL, "%s in the container: not a regular file", path);
-    return io_read_fd(fd, path, max, ret_data, ret_size, err);
-}
+#include "shim/base/rooted.h"
 
 int target_parent(int root, const char *path, const char **ret_base) {
     const char *slash = strrchr(path, '/');
@@ -49,7 +26,7 @@ int target_parent(int root, const char *path, const char **ret_base) {
     parent = slash && slash != path ? strndup(path, (size_t)(slash - path)) : strdup("/");
     if (!parent)
         abort();
-    return target_openat(root, parent, O_PATH | O_DIRECTORY, 0);
+    return rooted_open(root, parent, O_PATH | O_DIRECTORY, 0);
 }
 
 /* A number of /proc/PID/status, in base, behind key, which starts with a line's end. */

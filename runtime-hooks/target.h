@@ -36,14 +36,6 @@ int target_copy_filters(struct target *target, struct err *err);
 void target_close(struct target *target);
 #define _cleanup_target_ __attribute__((cleanup(target_close)))
 
-/* Opens path below the container's root, which is "/" to its symbolic links; magic links are
- * refused. Negative errno. */
-int target_openat(int root, const char *path, int flags, mode_t mode);
-
-/* A regular file of at most max bytes. */
-int target_read(int root, const char *path, size_t max, char **ret_data, size_t *ret_size,
-                struct err *err);
-
 /* The directory of path, opened below root, and *ret_base pointing at its last component in path.
  */
 int target_parent(int root, const char *path, const char **ret_base);

@@ -1,44 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "shim/base/cleanup.h"
 #include "shim/base/dpkg.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
 #include "shim/base/pydists.h"
+#include "shim/base/rooted.h"
 #include "shim/monitor.h"
 
 #define NPM_DEPTH 6       /* directories below a starting point */
 #define NPM_MAX_DIRS 4000 /* directories visited in all */
-
-static int open_below(int dirfd, const char *path, int flags) {
-    struct open_how how = {.flags = (uint64_t)flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-    int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-
-    return fd < 0 ? -errno : fd;
-}
-
-static int read_below(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size) {
-    _cleanup_close_ int fd = open_below(dirfd, path, O_RDONLY);
-    struct stat st;
-
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return -EINVAL;
-    return io_read_fd(fd, path, max, ret, ret_size, NULL);
-}
 
 static void gather_apt(int root_fd, struct package_facts *facts) {
     _cleanup_dpkg_ struct dpkg_status status = {0};
     _cleanup_free_ char *text = NULL;
     size_t size;
 
-    if (read_below(root_fd, "var/lib/dpkg/status", DPKG_STATUS_MAX, &text, &size) < 0 ||
+    if (rooted_read(root_fd, "var/lib/dpkg/status", DPKG_STATUS_MAX, &text, &size, NULL) < 0 ||
         dpkg_parse(text, size, "status", &status, NULL) < 0)
         return;
     facts->known[MANAGER_APT] = true;
@@ -54,7 +36,7 @@ static void add_npm(int dir, struct package_facts *facts) {
     const char *name, *version;
     size_t size;
 
-    if (read_below(dir, "package.json", 1u << 20, &text, &size) < 0 ||
+    if (rooted_read(dir, "package.json", 1u << 20, &text, &size, NULL) < 0 ||
         json_parse(text, size, JSON_PRESERVE, &root, NULL) < 0)
         return;
     name = json_get_string(root, "name");
@@ -99,7 +81,7 @@ static void gather_npm(int root_fd, struct package_facts *facts) {
     unsigned left = NPM_MAX_DIRS;
 
     for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
-        int fd = open_below(root_fd, starts[i], O_RDONLY | O_DIRECTORY);
+        int fd = rooted_open(root_fd, starts[i], O_RDONLY | O_DIRECTORY, 0);
 
         if (fd >= 0)
             walk(fd, NPM_DEPTH, strstr(starts[i], "node") != NULL, &left, facts);

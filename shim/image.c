@@ -4,15 +4,14 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
+#include "shim/base/rooted.h"
 
 #define DATABASE_MAX (64u << 20)
 
@@ -23,19 +22,6 @@ static const struct {
     {"var/lib/dpkg/status", "Package: "},
     {"lib/apk/db/installed", "P:"},
 };
-
-static int read_below(int rootfs, const char *path, char **ret_data, size_t *ret_size) {
-    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-    _cleanup_close_ int fd = (int)syscall(SYS_openat2, rootfs, path, &how, sizeof(how));
-    struct stat st;
-
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode))
-        return -EINVAL;
-    return io_read_fd(fd, path, DATABASE_MAX, ret_data, ret_size, NULL);
-}
 
 static uint64_t hash_text(uint64_t hash, const char *text) {
     return io_hash(hash, text, strlen(text) + 1);
@@ -55,14 +41,14 @@ static void hash_rootfs(int rootfs, uint64_t *names, uint64_t *content) {
     _cleanup_free_ char *release = NULL;
     size_t size;
 
-    if (read_below(rootfs, "etc/os-release", &release, &size) == 0) {
+    if (rooted_read(rootfs, "etc/os-release", DATABASE_MAX, &release, &size, NULL) == 0) {
         *names = io_hash(*names, release, size);
         *content = io_hash(*content, release, size);
     }
     for (size_t i = 0; i < ARRAY_SIZE(databases); i++) {
         _cleanup_free_ char *text = NULL;
 
-        if (read_below(rootfs, databases[i].path, &text, &size) < 0)
+        if (rooted_read(rootfs, databases[i].path, DATABASE_MAX, &text, &size, NULL) < 0)
             continue;
         *names = hash_names(*names, text, databases[i].name_prefix);
         *content = io_hash(*content, text, size);

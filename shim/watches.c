@@ -3,25 +3,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/syscall.h>
 
 #include "shim/base/cleanup.h"
+#include "shim/base/rooted.h"
 
 /* Opens of one watched path that a runtime makes for each program: the user, then its groups. */
 #define OPENS_AN_ENTRY 2
 
 static int watch_one(int inotify, int root_fd, const char *path) {
-    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
-                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-    _cleanup_close_ int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+    _cleanup_close_ int fd = rooted_open(root_fd, path, O_PATH, 0);
     char name[40];
 
     if (fd < 0)
-        return -errno;
+        return fd;
     snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
     return inotify_add_watch(inotify, name, IN_OPEN | IN_MASK_CREATE) < 0 ? -errno : 0;
 }

@@ -4,13 +4,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/rooted.h"
 
 #define DEPTH 6            /* directories below a starting point */
 #define MAX_DIRS 6000      /* directories visited in all */
@@ -93,26 +92,17 @@ static bool split_egg(const char *info, char **ret_name, char **ret_version) {
     return true;
 }
 
-static int open_below(int dirfd, const char *path, int flags) {
-    struct open_how how = {.flags = (uint64_t)flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-
-    if (flags & O_PATH)
-        how.flags &= ~(uint64_t)(O_NONBLOCK | O_NOCTTY);
-    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-}
-
 /* Whoever has no RECORD cannot be taken out by its files, and what Debian installed is apt's. */
 static bool is_foreign(int site_fd, const char *info) {
     _cleanup_free_ char *record = io_format("%s/RECORD", info), *text = NULL;
     _cleanup_free_ char *installer = io_format("%s/INSTALLER", info);
-    _cleanup_close_ int record_fd = open_below(site_fd, record, O_PATH | O_NOFOLLOW), fd = -1;
+    _cleanup_close_ int record_fd = rooted_open(site_fd, record, O_PATH | O_NOFOLLOW, 0), fd = -1;
     struct stat st;
     size_t size;
 
     if (record_fd < 0 || fstat(record_fd, &st) < 0 || !S_ISREG(st.st_mode))
         return true;
-    fd = open_below(site_fd, installer, O_RDONLY | O_NOFOLLOW);
+    fd = rooted_open(site_fd, installer, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
         io_read_fd(fd, installer, INSTALLER_MAX, &text, &size, NULL) < 0)
         return false;
@@ -217,7 +207,7 @@ int pydists_each(int root_fd, int (*visit)(const struct pydist *dist, void *data
 
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(starts); i++) {
         /* One that is a link leads to another that is looked into by its own name, or nowhere. */
-        int fd = open_below(root_fd, starts[i].path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+        int fd = rooted_open(root_fd, starts[i].path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 
         if (fd >= 0)
             r = walk(&search, fd, starts[i].path, starts[i].depth, starts[i].pythons);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/base/rooted.h"
+
+/* A directory with root/etc/name ("inside") and, beside root, name ("outside"). */
+static char place[] = "/tmp/opatch-rooted.XXXXXX";
+static int root = -1;
+
+static int set_up(void **state) {
+    (void)state;
+    if (!mkdtemp(place) || chdir(place) < 0 || mkdir("root", 0700) < 0 || mkdir("root/etc", 0700) < 0)
+        return -1;
+    io_replace_file(AT_FDCWD, "name", "outside", 7, 0600, (uid_t)-1, (gid_t)-1, NULL);
+    io_replace_file(AT_FDCWD, "root/etc/name", "inside", 6, 0600, (uid_t)-1, (gid_t)-1, NULL);
+    root = open("root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return root < 0 || symlink("/etc/name", "root/absolute") < 0 || symlink("../../name", "root/etc/up") < 0 ||
+           symlink("/proc/self/root", "root/magic") < 0 || mkfifo("root/fifo", 0600) < 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    close(root);
+    return io_remove_tree(AT_FDCWD, place, NULL);
+}
+
+static void assert_reads(const char *path, const char *expected) {
+    _cleanup_free_ char *data = NULL;
+    size_t size;
+
+    assert_int_equal(rooted_read(root, path, 100, &data, &size, NULL), 0);
+    assert_string_equal(data, expected);
+}
+
+static void links_stay_inside(void **state) {
+    (void)state;
+    assert_reads("etc/name", "inside");
+    assert_reads("/etc/name", "inside");
+    assert_reads("absolute", "inside");
+    assert_reads("../etc/name", "inside");
+    io_replace_file(AT_FDCWD, "root/name", "top", 3, 0600, (uid_t)-1, (gid_t)-1, NULL);
+    assert_reads("etc/up", "top"); /* ".." of the root is the root */
+}
+
+static void refuses_what_leads_outside_or_waits(void **state) {
+    struct err err = {0};
+    char *data = NULL;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(rooted_open(root, "magic/etc", O_PATH, 0), -ENOENT); /* no /proc in this root */
+    assert_int_equal(rooted_read(root, "fifo", 100, &data, &size, &err), -EINVAL);
+    assert_string_equal(err.text, "fifo in the container: not a regular file");
+    assert_int_equal(rooted_read(root, "etc", 100, &data, &size, NULL), -EINVAL);
+    assert_int_equal(rooted_read(root, "none", 100, &data, &size, NULL), -ENOENT);
+    assert_int_equal(rooted_read(root, "etc/name", 3, &data, &size, NULL), -EFBIG);
+    assert_null(data);
+}
+
+/* "/" of a process of ours is no root of a container's link, not even where it has a /proc. */
+static void refuses_magic_links(void **state) {
+    _cleanup_close_ int slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    (void)state;
+    assert_int_equal(rooted_open(slash, "/proc/self/root/etc", O_PATH, 0), -ELOOP);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(links_stay_inside),
+        cmocka_unit_test(refuses_what_leads_outside_or_waits),
+        cmocka_unit_test(refuses_magic_links),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
