@@ -12,6 +12,8 @@
 
 #define SILENCE_NEWS 10 /* windows for which a silence alarms: later it is only a quiet service */
 #define ODD_WINDOWS 2   /* in a row, for counts without any new evidence to alarm */
+#define RARE_NEWS 1.0   /* value of calls never made that one window of odd counts may alarm with: more than
+                         * one call, or one made several times */
 #define CRASHES "acct.crashes"
 #define ATTENTION 10.0  /* abnormal: within this factor of the stated rate */
 
@@ -31,7 +33,7 @@ struct detector {
     size_t columns;                  /* live ones */
     char (*names)[WINDOWS_NAME_MAX]; /* of the live columns */
     int32_t *source;                 /* model columns: live column, or -1 */
-    bool *in_channel;                /* live columns: a channel looks at them */
+    uint8_t *channels;               /* live columns: bit g: the channel of group g looks at it */
     uint8_t *phases;                 /* live columns: those of the model's column */
     bool *rare;                      /* live columns: a call that hardly any software makes often */
     int32_t crashes;                 /* live column of processes that crashed, or -1 */
@@ -42,8 +44,8 @@ struct detector {
 
     /* of the window that is judged */
     const float *counts;
-    enum model_group group; /* whose counts are all known */
-    bool channelled;        /* a channel looks at it */
+    bool channelled;        /* a channel looks at it: */
+    enum model_group group; /* the last one whose counts are all known */
     float unseen[EVIDENCE_FEATURES];
     double values[SOURCES];
 
@@ -74,7 +76,7 @@ static void bind_columns(struct detector *d) {
     for (size_t g = 0; g < GROUPS; g++)
         for (size_t i = 0; i < m->groups[g].n; i++)
             if (d->source[m->groups[g].columns[i]] >= 0)
-                d->in_channel[d->source[m->groups[g].columns[i]]] = true;
+                d->channels[d->source[m->groups[g].columns[i]]] |= (uint8_t)(1u << g);
 }
 
 struct detector *detector_new(const struct model *model, const char (*names)[WINDOWS_NAME_MAX],
@@ -88,7 +90,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
     d->source = io_alloc(model->columns, sizeof(*d->source));
     d->phases = io_alloc(columns + 1, sizeof(*d->phases));
     d->rare = io_alloc(columns + 1, sizeof(*d->rare));
-    d->in_channel = io_alloc(columns + 1, sizeof(*d->in_channel));
+    d->channels = io_alloc(columns + 1, sizeof(*d->channels));
     d->row = io_alloc(model->columns, sizeof(*d->row));
     d->parts = io_alloc(model->columns, sizeof(*d->parts));
     d->scratch = io_alloc(CHANNEL_SCRATCH(model->columns), sizeof(*d->scratch));
@@ -108,7 +110,7 @@ void detector_free(struct detector *d) {
     free(d->source);
     free(d->phases);
     free(d->rare);
-    free(d->in_channel);
+    free(d->channels);
     free(d->row);
     free(d->parts);
     free(d->scratch);
@@ -163,7 +165,7 @@ bool detector_is_rare(const struct detector *d, size_t column) {
 /* A column that a channel looks at is judged there, with its size in proportion. A rare call never made
  * is news whatever the size: the distance of a channel that learnt from few windows says little of it. */
 static double novelty_apart(const struct detector *d, size_t column, uint8_t phases) {
-    bool judged = d->channelled && d->in_channel[column] && !d->rare[column];
+    bool judged = d->channelled && d->channels[column] >> d->group & 1 && !d->rare[column];
 
     return judged ? 0 : novelty_of(d, column, phases);
 }
@@ -173,8 +175,8 @@ static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
     const struct model *m = d->model;
     double novelty = 0;
 
-    d->group = take_group(d, GROUP_ALL) ? GROUP_ALL : GROUP_ALWAYS;
-    d->channelled = !startup && (d->group == GROUP_ALL || take_group(d, GROUP_ALWAYS));
+    for (d->group = GROUPS; !startup && !d->channelled && d->group > 0;)
+        d->channelled = take_group(d, --d->group);
     if (d->channelled) {
         const struct channel *channel = &m->channels[d->group];
 
@@ -305,15 +307,15 @@ static void explain(struct detector *d, uint8_t phases, struct verdict *verdict)
 }
 
 /* Where evidence is captured, an attack that shows in the counts of one window only would have
- * executed, opened, written or reached something new, or made rare calls never made before, more of
- * them than come up once while it learns; without that it is a rare request, of which the first mremap
+ * executed, opened, written or reached something new, or made rare calls never made before, and not
+ * just one of them; without that it is a rare request, of which the first mremap
  * or lstat is a sign like any other. What goes on is enough. */
 static bool counts_suffice(const struct detector *d, uint8_t phases) {
     if (d->odd == 0 || d->odd >= ODD_WINDOWS || d->model->evidence.n == 0)
         return true;
     for (size_t c = 0; c < d->columns; c++)
         if (d->rare[c] && novelty_of(d, c, phases) > 0)
-            return d->values[SOURCE_NOVELTY] > 0;
+            return d->values[SOURCE_NOVELTY] > RARE_NEWS;
     return false;
 }
 

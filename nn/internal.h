@@ -17,9 +17,10 @@
 /* Further bit of a column's phases beside EVIDENCE_STEADY and EVIDENCE_STARTUP. */
 #define COLUMN_MEASURED 4
 
-/* Columns that are looked at together: those measured in every window, and all of them (for the
- * windows in which the hot counters ran too). */
-enum model_group { GROUP_ALWAYS, GROUP_ALL, GROUPS };
+/* Columns that are looked at together: those that a later container of the model measures in every
+ * window, those that the recorded ones did (more is notified while it is learnt), and all of them (for
+ * the windows in which the hot counters ran too). The last one that a window has all counts of is used. */
+enum model_group { GROUP_PLANNED, GROUP_ALWAYS, GROUP_ALL, GROUPS };
 
 struct model_columns {
     uint32_t n;
@@ -40,7 +41,7 @@ struct model {
     char (*names)[WINDOWS_NAME_MAX];
     uint8_t *phases; /* columns: where it ever counted, and whether it was ever measured */
     float *normal;   /* columns: mean count of a steady window in which it was measured */
-    struct model_columns groups[GROUPS]; /* GROUP_ALL is empty when it would be the same */
+    struct model_columns groups[GROUPS]; /* empty when it would be the same as GROUP_ALWAYS */
     struct channel channels[GROUPS];     /* of a group without columns: empty */
     struct tail novelty;                 /* of model_novelty_of() summed over a window */
     uint32_t silence;                    /* longest run of silent windows */

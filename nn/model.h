@@ -24,6 +24,8 @@ struct train_options {
                                  MODEL_DEFAULT_RATE */
     size_t startup_rows;      /* first rows of every run that belong to the container's start */
     bool without_autoencoder; /* leave the network out: shows what it contributes */
+    const char *const *planned; /* columns that a container of this model measures in every window,
+                                   ends with NULL; NULL: as many as the recorded ones */
 };
 
 /* Learns from n_runs recorded runs of the same software. Columns are matched by name over the runs;

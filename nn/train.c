@@ -89,6 +89,34 @@ static void learn_columns(const struct lesson *lesson) {
             m->normal[i] /= (float)measured[i];
 }
 
+static bool is_listed(const char *const *list, const char *name) {
+    for (; *list; list++)
+        if (strcmp(*list, name) == 0)
+            return true;
+    return false;
+}
+
+/* Of the columns that are always measured those that are planned and ever counted; the others are left
+ * to the novelty. */
+static void choose_planned(const char *const *planned, struct model *m) {
+    const struct model_columns *always = &m->groups[GROUP_ALWAYS];
+    struct model_columns *group = &m->groups[GROUP_PLANNED];
+    bool fewer = false;
+
+    for (uint32_t i = 0; planned && i < always->n; i++) {
+        uint16_t c = always->columns[i];
+
+        if (is_listed(planned, m->names[c])) {
+            if (m->phases[c] & EVIDENCE_STEADY)
+                group->columns[group->n++] = c;
+        } else {
+            fewer = true;
+        }
+    }
+    if (!fewer)
+        group->n = 0;
+}
+
 /* The columns measured in every steady row, and all columns where that differs and there are rows
  * enough in which all were measured. Of too many columns those that
  * never counted are left to the novelty. */
@@ -125,6 +153,7 @@ static void choose_groups(const struct lesson *lesson) {
     }
     if (groups[GROUP_ALL].n == groups[GROUP_ALWAYS].n || complete < GROUP_MIN_ROWS)
         groups[GROUP_ALL].n = 0;
+    choose_planned(lesson->options->planned, m);
 }
 
 /* The rows in which a group was measured and anything was called: index (their numbers), counts (n

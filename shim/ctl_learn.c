@@ -13,6 +13,7 @@
 #include "shim/base/spawn.h"
 #include "shim/ctl.h"
 #include "shim/monitor.h"
+#include "shim/plan.h"
 #include "shim/rates.h"
 #include "shim/runtime.h"
 
@@ -43,21 +44,23 @@ static int drop_in_child(void *data, struct err *err) {
     return priv_drop(data, err);
 }
 
-/* Runs the trainer without privilege on the open runs; its output is the model, or the rates. */
-static int run_trainer(const struct config *config, bool rates, const int *fds, size_t n,
+/* Runs the trainer without privilege on the open runs; its output is the model, or without planned
+ * features the rates. */
+static int run_trainer(const struct config *config, char *planned, const int *fds, size_t n,
                        struct spawn_result *ret_result, struct err *err) {
     _cleanup_free_ char *program = runtime_sibling("opatch-train");
     _cleanup_free_ char *rate = io_format("%g", config->false_alarms_per_hour / WINDOWS_PER_HOUR);
     _cleanup_free_ char *startup = io_format("%d", MONITOR_STARTUP_ROWS);
     char *argv[MAX_RUNS + 8] = {program, (char *)(uintptr_t) "--rate", rate,
-                                (char *)(uintptr_t) "--startup", startup};
+                                (char *)(uintptr_t) "--startup", startup,
+                                (char *)(uintptr_t) "--planned", planned};
     struct spawn spawn = {.argv = argv, .keep = fds, .n_keep = n, .timeout_ms = TRAIN_TIMEOUT_MS,
                           .max_output = MODEL_MAX_BYTES, .setup = drop_in_child,
                           .setup_data = config->user};
-    size_t first = rates ? 2 : 5;
+    size_t first = planned ? 7 : 2;
     int r;
 
-    if (rates)
+    if (!planned)
         argv[1] = (char *)(uintptr_t) "--rates";
     for (size_t i = 0; i <= n; i++)
         argv[first + i] = i < n ? io_format("/proc/self/fd/%d", fds[i]) : NULL;
@@ -77,7 +80,7 @@ static int leave_rates(const struct config *config, const char *profile, const i
     _cleanup_free_ char *cost_path = io_format("%s/cost", plans), *cost = NULL;
     _cleanup_spawn_ struct spawn_result result = {0};
     double ns;
-    int r = run_trainer(config, true, fds, n, &result, err);
+    int r = run_trainer(config, NULL, fds, n, &result, err);
 
     if (r == 0)
         r = io_mkdir_p(plans, 0700, err);
@@ -89,6 +92,24 @@ static int leave_rates(const struct config *config, const char *profile, const i
     cost = io_format("%.0f\n", ns);
     return io_replace_file(AT_FDCWD, cost_path, cost, strlen(cost), 0600, (uid_t)-1, (gid_t)-1,
                            err);
+}
+
+/* What the profile's next containers measure in every window: what is notified there, and accounting. */
+static char *planned_features(const struct config *config, const char *profile) {
+    char *list = io_strdup("");
+    struct plan plan;
+
+    plan_make(config, profile, &plan);
+    for (unsigned f = 0; f < features_count; f++) {
+        char *longer;
+
+        if (!plan.set.row[f] && !features_always_measured(f))
+            continue;
+        longer = io_format("%s%s%s", list, *list ? "," : "", features[f].name);
+        free(list);
+        list = longer;
+    }
+    return list;
 }
 
 /* Makes the directory of models and waits for the other trainings of this host: a dozen containers that
@@ -106,7 +127,7 @@ static int take_turn(const char *models, struct err *err) {
 }
 
 int ctl_train(const struct config *config, int argc, char *argv[]) {
-    _cleanup_free_ char *runs = NULL, *models = NULL, *path = NULL;
+    _cleanup_free_ char *runs = NULL, *models = NULL, *path = NULL, *planned = NULL;
     _cleanup_spawn_ struct spawn_result result = {0};
     struct err err = {0};
     int fds[MAX_RUNS], r;
@@ -124,12 +145,14 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
     }
     r = take_turn(models, &err);
     if (r == 0)
-        r = run_trainer(config, false, fds, n, &result, &err);
+        r = leave_rates(config, argv[1], fds, n, &err);
+    if (r == 0) {
+        planned = planned_features(config, argv[1]);
+        r = run_trainer(config, planned, fds, n, &result, &err);
+    }
     if (r == 0)
         r = io_replace_file(AT_FDCWD, path, result.output, result.output_size, 0600, (uid_t)-1,
                             (gid_t)-1, &err);
-    if (r == 0)
-        r = leave_rates(config, argv[1], fds, n, &err);
     while (n > 0)
         close(fds[--n]);
     if (r < 0)

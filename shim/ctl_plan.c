@@ -11,7 +11,7 @@ static const char *source_of(const struct config *config, const struct plan *pla
 
     if (plan->set.row[f])
         return "notification";
-    if (features[f].syscall || strncmp(features[f].name, "out.", 4) == 0)
+    if (!features_always_measured(f))
         return config->counters == COUNTERS_OFF ? "-" : "counter";
     return watched ? "watch" : "accounting";
 }

@@ -33,7 +33,7 @@ static void runs_free(struct runs *runs) {
 }
 
 static void usage(FILE *out) {
-    fputs("usage: opatch-train [--rate R] [--startup ROWS] [--seed N] RUN... > MODEL\n"
+    fputs("usage: opatch-train [--rate R] [--startup ROWS] [--seed N] [--planned LIST] RUN... > MODEL\n"
           "       opatch-train --rates RUN... > RATES\n"
           "\n"
           "  RUN             directory with windows.csv and evidence.jsonl; /proc/self/fd/N\n"
@@ -41,8 +41,21 @@ static void usage(FILE *out) {
           "  --rates         calls a second of each feature at one busy core, for the capture plan\n"
           "  --rate R        stated false-alarm episodes per window\n"
           "  --startup ROWS  first windows of every run that belong to the container's start\n"
-          "  --seed N        of the network's first weights (1)\n",
+          "  --seed N        of the network's first weights (1)\n"
+          "  --planned LIST  features that later containers measure in every window: NAME,NAME,...\n",
           out);
+}
+
+/* The names of a list with commas, which it changes. */
+static const char *const *split(char *list) {
+    static const char *names[FEATURES_MAX + 1];
+    char *save = NULL;
+    size_t n = 0;
+
+    for (char *name = strtok_r(list, ",", &save); name && n < FEATURES_MAX; name = strtok_r(NULL, ",", &save))
+        names[n++] = name;
+    names[n] = NULL;
+    return names;
 }
 
 /* 1: go on; otherwise the exit status is in *ret_status. */
@@ -50,6 +63,7 @@ static int parse(int argc, char **argv, struct train_options *options, int *ret_
     static const struct option known[] = {{"rate", required_argument, NULL, 'r'},
                                           {"startup", required_argument, NULL, 's'},
                                           {"seed", required_argument, NULL, 'S'},
+                                          {"planned", required_argument, NULL, 'p'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     uint64_t number;
@@ -73,6 +87,8 @@ static int parse(int argc, char **argv, struct train_options *options, int *ret_
                 options->startup_rows = number;
             else
                 options->seed = number;
+        } else if (c == 'p') {
+            options->planned = split(optarg);
         } else {
             *ret_status = c == 'h' ? 0 : 2;
             usage(c == 'h' ? stdout : stderr);

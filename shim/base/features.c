@@ -174,6 +174,10 @@ int features_of_call(const char *syscall) {
     return -1;
 }
 
+bool features_always_measured(unsigned f) {
+    return !features[f].syscall && strncmp(features[f].name, "out.", 4) != 0;
+}
+
 bool features_test(const struct feature *f, const uint64_t args[6]) {
     switch (f->test) {
     case CLASS_ALL:

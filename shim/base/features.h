@@ -48,5 +48,8 @@ int features_find(const char *name);
  * without test last. */
 int features_of_call(const char *syscall);
 
+/* Row f is measured in every window whatever is captured: accounting and watches. */
+bool features_always_measured(unsigned f);
+
 /* True when the class test of row f holds for these six arguments. */
 bool features_test(const struct feature *f, const uint64_t args[6]);

@@ -1,72 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "nn/detector.h"
-#include "nn/model.h"
-#include "shim/base/cleanup.h"
-#include "synthetic.h"
-
-#define ROWS 1200
-
-static const struct train_options options = {.seed = 1, .false_alarm_rate = 0.0002};
-
-static struct model *trained(const struct windows *train, const struct train_options *how) {
-    struct model *model = NULL;
-    struct err err = {0};
-
-    assert_int_equal(model_train(train, 1, how, &model, &err), 0);
-    return model;
-}
-
-static struct detector *detector_of(const struct model *model, const struct windows *w) {
-    return detector_new(model, (const char(*)[WINDOWS_NAME_MAX])w->names, w->columns);
-}
-
-/* Steps through all rows; returns the number of alarms in [first, first + count). */
-static size_t alarms_in(const struct model *model, const struct windows *w, size_t first,
-                        size_t count) {
-    _cleanup_detector_ struct detector *d = detector_of(model, w);
-    const struct step_context context = {0};
-    size_t alarms = 0, e = 0;
-
-    for (size_t r = 0; r < w->rows; r++) {
-        size_t from = e;
-        struct verdict verdict;
-
-        while (e < w->evidences && w->evidence[e].row <= r)
-            e++;
-        detector_step(d, windows_row(w, r), e > from ? &w->evidence[from] : NULL, e - from,
-                      &context, &verdict);
-        alarms += verdict.alarm && r >= first && r - first < count;
-    }
-    return alarms;
-}
-
-static struct verdict verdict_of(const struct model *model, const struct windows *w, size_t row,
-                                 bool startup) {
-    _cleanup_detector_ struct detector *d = detector_of(model, w);
-    const struct step_context context = {.startup = startup};
-    struct verdict verdict = {0};
-
-    for (size_t r = 0; r <= row; r++) {
-        size_t from = 0, to;
-
-        while (from < w->evidences && w->evidence[from].row < r)
-            from++;
-        for (to = from; to < w->evidences && w->evidence[to].row == r;)
-            to++;
-        detector_step(d, windows_row(w, r), to > from ? &w->evidence[from] : NULL, to - from,
-                      &context, &verdict);
-    }
-    return verdict;
-}
+#include "judging.h"
 
 static void tells_an_attack_from_normal_load(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
@@ -149,27 +85,6 @@ static void startup_may_do_what_startups_did(void **state) {
     assert_true(verdict_of(model, &test, 50, true).alarm);
 }
 
-static void silence_alarms_only_when_it_is_new(void **state) {
-    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
-    _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
-    _cleanup_model_ struct model *model = trained(&train, &options);
-    struct verdict verdict;
-
-    (void)state;
-    memset(test.counts + 300 * test.columns, 0, 100 * test.columns * sizeof(float));
-    verdict = verdict_of(model, &test, 300, false);
-    assert_false(verdict.alarm);
-    for (size_t r = 301; r < 400 && !verdict.alarm; r++)
-        verdict = verdict_of(model, &test, r, false);
-    assert_true(verdict.alarm);
-    assert_string_equal(verdict.top[0].name, "silence");
-    assert_true(alarms_in(model, &test, 300, 100) <= 10); /* news, not a state */
-    memset(train.counts + 300 * train.columns, 0, 200 * train.columns * sizeof(float));
-    model_free(model);
-    model = trained(&train, &options);
-    assert_int_equal(alarms_in(model, &test, 300, 100), 0);
-}
-
 static void unseen_evidence_alarms_unless_it_is_usual_to_see_new(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
     _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
@@ -193,89 +108,6 @@ static void unseen_evidence_alarms_unless_it_is_usual_to_see_new(void **state) {
     verdict = verdict_of(model, &test, 50, false);
     assert_true(verdict.alarm);
     assert_true(strncmp(verdict.top[0].name, "exec.", 5) == 0);
-}
-
-/* With evidence captured, odd counts of one window alone are a rare request; what goes on is not.
- */
-static void counts_alone_must_go_on_where_evidence_is_captured(void **state) {
-    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
-    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
-    _cleanup_model_ struct model *model = NULL;
-
-    (void)state;
-    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
-    model = trained(&train, &options);
-    synthetic_attack(&test, 50, 1);
-    assert_false(verdict_of(model, &test, 50, false).alarm);
-    assert_true(verdict_of(model, &test, 50, false).abnormal);
-    synthetic_attack(&test, 51, 1);
-    assert_true(verdict_of(model, &test, 51, false).alarm);
-    synthetic_attack(&test, 60, 1);
-    synthetic_evidence(&test, 60, EVIDENCE_WRITE, "server", "/var/www/x");
-    assert_true(verdict_of(model, &test, 60, false).alarm);
-    test.counts[70 * test.columns + 9] = 3; /* ptrace, never called before */
-    assert_true(verdict_of(model, &test, 70, false).alarm);
-}
-
-/* Where learning, too, had a burst of a call that it saw once only, one more first call says nothing. */
-static void one_first_call_is_no_alarm_where_they_are_usual(void **state) {
-    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
-    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
-    _cleanup_model_ struct model *model = NULL;
-
-    (void)state;
-    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
-    strcpy(train.names[8], "link");
-    strcpy(test.names[8], "link");
-    train.counts[600 * train.columns + 8] = 20;
-    model = trained(&train, &options);
-    synthetic_attack(&test, 70, 1);
-    test.counts[70 * test.columns + 9] = 1; /* ptrace */
-    assert_false(verdict_of(model, &test, 70, false).alarm);
-    test.counts[70 * test.columns + 9] = 2000;
-    assert_true(verdict_of(model, &test, 70, false).alarm);
-}
-
-/* Learnt from few windows, some of them wild, the distance of a channel says little. */
-static void rare_call_alarms_where_counts_are_wild(void **state) {
-    _cleanup_windows_ struct windows train = synthetic_windows(300, 1);
-    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
-    _cleanup_model_ struct model *model = NULL;
-    struct verdict verdict;
-
-    (void)state;
-    for (uint32_t r = 90; r < 150; r += 12) /* in one fold: unlike all that the others taught */
-        train.counts[r * train.columns + 3] += (float)r;
-    strcpy(train.names[8], "mlock");
-    strcpy(test.names[8], "mlock");
-    model = trained(&train, &options);
-    test.counts[50 * test.columns + 8] = 2;
-    test.counts[50 * test.columns + 9] = 2; /* ptrace */
-    verdict = verdict_of(model, &test, 50, false);
-    assert_true(verdict.alarm);
-    assert_string_equal(verdict.top[1].name, "ptrace");
-}
-
-/* The first mremap is a larger request; that it goes on is another matter. */
-static void first_common_call_must_go_on_too(void **state) {
-    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
-    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
-    _cleanup_model_ struct model *model = NULL;
-    _cleanup_detector_ struct detector *d = NULL;
-    struct verdict verdict;
-
-    (void)state;
-    strcpy(train.names[9], "mremap");
-    strcpy(test.names[9], "mremap");
-    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
-    model = trained(&train, &options);
-    test.counts[70 * test.columns + 9] = 3;
-    assert_int_equal(alarms_in(model, &test, 0, 80), 0);
-    d = detector_of(model, &test);
-    detector_step(d, windows_row(&test, 70), NULL, 0, &(struct step_context){0}, &verdict);
-    assert_true(detector_first_made(d, 9) && !detector_first_made(d, 0));
-    test.counts[71 * test.columns + 9] = 3;
-    assert_true(alarms_in(model, &test, 0, 80) > 0);
 }
 
 static void first_use_of_software_is_no_attack(void **state) {
@@ -371,25 +203,6 @@ static void accepted_programs_are_normal(void **state) {
     assert_true(alarms_in(model, &test, 80, 3) > 0);
 }
 
-static void unknown_counts_are_not_zero(void **state) {
-    _cleanup_windows_ struct windows train = synthetic_windows(ROWS * 4, 1);
-    _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
-    _cleanup_model_ struct model *model = NULL;
-
-    (void)state;
-    for (size_t r = 0; r < train.rows; r++)
-        if (r % 10 != 0)
-            for (size_t i = 1; i < 3; i++)
-                train.counts[r * train.columns + i] = NAN; /* read and write: one in ten */
-    model = trained(&train, &options);
-    assert_true(alarms_in(model, &test, 0, ROWS) <= 4); /* counters always on */
-    for (size_t r = 0; r < test.rows; r++)
-        test.counts[r * test.columns + 1] = test.counts[r * test.columns + 2] = NAN;
-    assert_true(alarms_in(model, &test, 0, ROWS) <= 2); /* always off */
-    synthetic_attack(&test, 700, 5);
-    assert_true(alarms_in(model, &test, 700, 5) >= 4);
-}
-
 static void refuses_too_little(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(MODEL_MIN_ROWS - 1, 1);
     struct model *model = NULL;
@@ -473,17 +286,11 @@ int main(void) {
         cmocka_unit_test(names_a_call_never_seen),
         cmocka_unit_test(first_crash_alarms_on_its_own),
         cmocka_unit_test(startup_may_do_what_startups_did),
-        cmocka_unit_test(silence_alarms_only_when_it_is_new),
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
-        cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
-        cmocka_unit_test(one_first_call_is_no_alarm_where_they_are_usual),
-        cmocka_unit_test(rare_call_alarms_where_counts_are_wild),
-        cmocka_unit_test(first_common_call_must_go_on_too),
         cmocka_unit_test(first_use_of_software_is_no_attack),
         cmocka_unit_test(upkeep_of_data_is_no_attack),
         cmocka_unit_test(missing_files_are_no_news),
         cmocka_unit_test(accepted_programs_are_normal),
-        cmocka_unit_test(unknown_counts_are_not_zero),
         cmocka_unit_test(refuses_too_little),
         cmocka_unit_test(merges_runs_by_name),
         cmocka_unit_test(deviation_lists_what_differs),
