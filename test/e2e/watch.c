@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A service with habits, for the test beside it: keeps reading and writing a few files. SIGUSR1: reads
  * in directories that it never used. SIGHUP: looks for files that are not there. SIGURG: makes calls
- * that it never made. SIGUSR2: executes a program. */
+ * that it never made. SIGUSR2: executes a program. SIGWINCH: writes as never before, for a second. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -56,6 +56,16 @@ static void call_rarely(void) {
     umask(022);
 }
 
+static void write_much(void) {
+    struct timespec pause = {0, 20 * 1000000L};
+
+    for (int i = 0; i < 50; i++) {
+        for (int k = 0; k < 20; k++)
+            use("/tmp/data/out", O_WRONLY | O_CREAT);
+        nanosleep(&pause, NULL);
+    }
+}
+
 static void execute(void) {
     pid_t child = fork();
 
@@ -76,6 +86,7 @@ int main(int argc, char **argv) {
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGURG);
     sigaddset(&signals, SIGUSR2);
+    sigaddset(&signals, SIGWINCH);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     mkdir("/tmp/data", 0700);
     for (size_t i = 0; i < ELSEWHERE; i++)
@@ -93,6 +104,8 @@ int main(int argc, char **argv) {
             call_rarely();
         else if (asked == SIGUSR2)
             execute();
+        else if (asked == SIGWINCH)
+            write_much();
         for (int i = rand() % 4; i >= 0; i--)
             use("/tmp/data/in", O_RDONLY);
         use("/tmp/data/out", O_WRONLY | O_CREAT);
