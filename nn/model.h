@@ -42,6 +42,11 @@ void model_serialise(const struct model *model, char **ret_data, size_t *ret_siz
 int model_parse(const void *data, size_t size, const char *name, struct model **ret_model,
                 struct err *err);
 
+/* Whether a file that begins with these bytes is a model of another version of this program; what is no
+ * model at all is none of another version. */
+#define MODEL_HEAD 12
+bool model_is_of_another_version(const char head[MODEL_HEAD]);
+
 void model_free(struct model *model);
 static inline void model_freep(struct model **model) {
     model_free(*model);

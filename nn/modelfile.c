@@ -16,6 +16,7 @@
 
 static const char magic[8] = "OPATCHNN";
 #define VERSION 7
+_Static_assert(sizeof(magic) + 4 == MODEL_HEAD, "the head ends with the version");
 #define HEADER (sizeof(magic) + 4 + 4 + 8)
 #define MAX_HIDDEN 256
 
@@ -301,6 +302,13 @@ static void read_header(struct parser *p) {
         fail(p, "another size than it says");
     if (p->error == 0 && io_hash(IO_HASH_START, p->data + p->at, size) != sum)
         fail(p, "wrong checksum");
+}
+
+bool model_is_of_another_version(const char head[MODEL_HEAD]) {
+    uint32_t version;
+
+    memcpy(&version, head + sizeof(magic), sizeof(version));
+    return memcmp(head, magic, sizeof(magic)) == 0 && version != VERSION;
 }
 
 int model_parse(const void *data, size_t size, const char *name, struct model **ret_model,

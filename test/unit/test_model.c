@@ -77,6 +77,19 @@ static void expect_refused(const char *data, size_t size) {
     assert_true(strncmp(err.text, "m: ", 3) == 0 && strlen(err.text) > 10);
 }
 
+static void tells_another_version(void **state) {
+    _cleanup_free_ char *data = NULL;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(io_read_file(AT_FDCWD, FUZZ_CORPUS "/model/small.model", 1u << 20, &data, &size, NULL), 0);
+    assert_false(model_is_of_another_version(data));
+    data[8]--;
+    assert_true(model_is_of_another_version(data));
+    data[0] = 'P'; /* no model */
+    assert_false(model_is_of_another_version(data));
+}
+
 static void refuses_what_is_cut_or_longer(void **state) {
     _cleanup_free_ char *data = NULL, *longer = NULL;
     size_t size;
@@ -157,6 +170,7 @@ int main(void) {
         cmocka_unit_test(comes_back_the_same),
         cmocka_unit_test(training_is_reproducible),
         cmocka_unit_test(the_fuzz_seed_is_a_model),
+        cmocka_unit_test(tells_another_version),
         cmocka_unit_test(refuses_what_is_cut_or_longer),
         cmocka_unit_test(refuses_a_flipped_bit),
         cmocka_unit_test(survives_forgery),
