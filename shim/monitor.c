@@ -28,6 +28,14 @@ static const char *const calls[] = {
     "readlinkat",  "exit",         "exit_group",  "timerfd_settime", "dup",        "ftruncate",
     NULL};
 
+static void report_end(struct monitor *m, const char *why) {
+    _cleanup_free_ char *output = io_format("Container %s is not watched: %s", m->state.id, why);
+    struct event event = {.rule = "container not watched", .priority = PRIORITY_ERROR, .output = output,
+                          .container_id = m->state.id, .profile = m->state.profile};
+
+    event_write(m->events_fd, &event);
+}
+
 static void report_problem(void *data, const char *sentence) {
     struct monitor *m = data;
     struct event event = {.rule = "signature refused", .priority = PRIORITY_WARNING,
@@ -70,11 +78,13 @@ static int open_everything(struct monitor *m, const char *dir, int *ret_model, i
     if (r < 0)
         return r;
     r = plan_load_set(dir, &m->notified);
-    if (r < 0)
-        return err_errno(err, -r, "cannot read what is notified");
     m->events_fd = event_open(m->config.data_dir);
     if (m->events_fd < 0)
         return err_errno(err, -m->events_fd, "%s/events.jsonl", m->config.data_dir);
+    if (r == -EINVAL)
+        return err_set(err, EINVAL, "it was created by another version of opatch");
+    if (r < 0)
+        return err_errno(err, -r, "cannot read what is notified");
     accepted = io_format("%s/accepted/%s.jsonl", m->config.data_dir, m->state.profile);
     *ret_accepted = open(accepted, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     *ret_model = open_model(m);
@@ -239,7 +249,7 @@ int main(int argc, char *argv[]) {
         return 2;
     if (set_up(&monitor, argv[1], &err) < 0) {
         if (monitor.events_fd >= 0)
-            report_problem(&monitor, err.text);
+            report_end(&monitor, err.text);
         return 1;
     }
     run(&monitor);

@@ -148,29 +148,38 @@ void plan_make(const struct config *config, const char *profile, struct plan *re
     ret_plan->set.refuse_io_uring = config->io_uring == IO_URING_REFUSE;
 }
 
-int plan_save_set(int dirfd, const struct notify_set *set, struct err *err) {
-    _cleanup_free_ char *text = io_alloc(FEATURES_MAX + 1, 1);
-    _cleanup_close_ int fd = -1;
-    int r;
+/* Rows are numbers: they mean something to a program with the same feature table only. */
+static char *new_set_text(const struct notify_set *set) {
+    char bits[FEATURES_MAX + 1] = "";
+    uint64_t table = IO_HASH_START;
 
-    for (unsigned f = 0; f < features_count; f++)
-        text[f] = set->row[f] ? '1' : '0';
-    fd = openat(dirfd, SET_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    r = fd < 0 ? -errno : io_write_all(fd, text, features_count);
+    for (unsigned f = 0; f < features_count; f++) {
+        table = io_hash(table, features[f].name, strlen(features[f].name) + 1);
+        bits[f] = set->row[f] ? '1' : '0';
+    }
+    return io_format("%016llx %s", (unsigned long long)table, bits);
+}
+
+int plan_save_set(int dirfd, const struct notify_set *set, struct err *err) {
+    _cleanup_free_ char *text = new_set_text(set);
+    _cleanup_close_ int fd = openat(dirfd, SET_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int r = fd < 0 ? -errno : io_write_all(fd, text, strlen(text));
+
     return r < 0 ? err_errno(err, -r, "cannot keep the plan") : 0;
 }
 
 int plan_load_set(const char *dir, struct notify_set *ret_set) {
-    _cleanup_free_ char *path = io_format("%s/" SET_FILE, dir), *text = NULL;
-    size_t size;
-    int r = io_read_file(AT_FDCWD, path, FEATURES_MAX, &text, &size, NULL);
+    _cleanup_free_ char *path = io_format("%s/" SET_FILE, dir), *text = NULL, *like = NULL;
+    size_t size, table = strlen("0123456789abcdef ");
+    int r = io_read_file(AT_FDCWD, path, table + FEATURES_MAX, &text, &size, NULL);
 
     if (r < 0)
         return r;
-    if (size != features_count)
+    like = new_set_text(&(struct notify_set){0});
+    if (size != strlen(like) || memcmp(text, like, table) != 0)
         return -EINVAL;
     *ret_set = (struct notify_set){0};
     for (unsigned f = 0; f < features_count; f++)
-        ret_set->row[f] = text[f] == '1';
+        ret_set->row[f] = text[table + f] == '1';
     return 0;
 }

@@ -37,6 +37,7 @@ void plan_make(const struct config *config, const char *profile, struct plan *re
 /* DATA_DIR/plans/PROFILE.rates: a line of name and rate each. -EINVAL for anything else. */
 int plan_parse_rates(char *text, struct rates *ret_rates);
 
-/* The set that a container was created with, kept in its state directory. */
+/* The set that a container was created with, kept in its state directory. -EINVAL: of a program with
+ * another feature table, or damaged. */
 int plan_save_set(int dirfd, const struct notify_set *set, struct err *err);
 int plan_load_set(const char *dir, struct notify_set *ret_set);

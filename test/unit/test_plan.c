@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
 
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
 #include "shim/plan.h"
 #include "shim/rates.h"
 #include "test/unit/unit.h"
@@ -134,6 +139,27 @@ static void scales_rates_to_a_busy_core(void **state) {
     assert_true(isnan(rates.row[row_of("close")]) && isnan(rates.row[row_of("acct.cpu_ms")]));
 }
 
+static void keeps_the_set_for_the_same_table(void **state) {
+    char place[] = "/tmp/opatch-plan.XXXXXX";
+    _cleanup_free_ char *file = NULL;
+    struct notify_set set = {.row = {[3] = true, [7] = true}}, back;
+    int dir, fd;
+
+    (void)state;
+    assert_non_null(mkdtemp(place));
+    dir = open(place, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(plan_save_set(dir, &set, NULL), 0);
+    assert_int_equal(plan_load_set(place, &back), 0);
+    assert_memory_equal(set.row, back.row, sizeof(set.row));
+    file = io_format("%s/notified", place);
+    fd = open(file, O_WRONLY);
+    assert_int_equal(pwrite(fd, "x", 1, 3), 1); /* of other features */
+    close(fd);
+    assert_int_equal(plan_load_set(place, &back), -EINVAL);
+    close(dir);
+    io_remove_tree(AT_FDCWD, place, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_rows_by_heat_without_record),
@@ -141,6 +167,7 @@ int main(void) {
         cmocka_unit_test(leaves_a_class_with_its_call),
         cmocka_unit_test(reads_rates),
         cmocka_unit_test(scales_rates_to_a_busy_core),
+        cmocka_unit_test(keeps_the_set_for_the_same_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
