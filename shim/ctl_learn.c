@@ -130,7 +130,7 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
     _cleanup_free_ char *runs = NULL, *models = NULL, *path = NULL, *planned = NULL;
     _cleanup_spawn_ struct spawn_result result = {0};
     struct err err = {0};
-    int fds[MAX_RUNS], r;
+    int fds[MAX_RUNS], r, left = 0;
     size_t n;
 
     if (argc != 2 || !ctl_is_name(argv[1]))
@@ -144,15 +144,16 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
         return ctl_fail("train", &err);
     }
     r = take_turn(models, &err);
-    if (r == 0)
-        r = leave_rates(config, argv[1], fds, n, &err);
-    if (r == 0) {
-        planned = planned_features(config, argv[1]);
+    if (r == 0) { /* a model without a plan is better than none */
+        left = leave_rates(config, argv[1], fds, n, &err);
+        planned = left == 0 ? planned_features(config, argv[1]) : io_strdup("");
         r = run_trainer(config, planned, fds, n, &result, &err);
     }
     if (r == 0)
         r = io_replace_file(AT_FDCWD, path, result.output, result.output_size, 0600, (uid_t)-1,
                             (gid_t)-1, &err);
+    if (r == 0)
+        r = left;
     while (n > 0)
         close(fds[--n]);
     if (r < 0)

@@ -306,18 +306,33 @@ int windows_read_evidence(int dirfd, const char *path, struct windows *windows, 
     return error < 0 ? error : windows_parse_evidence(text, size, path, windows, err);
 }
 
+/* A file that is being written, or whose writer was killed, may end within a line: that one is left out. */
+static int read_whole_lines(int dirfd, const char *path, char **ret_text, size_t *ret_size, struct err *err) {
+    int error = io_read_file(dirfd, path, FILE_MAX_SIZE, ret_text, ret_size, err);
+
+    while (error == 0 && *ret_size > 0 && (*ret_text)[*ret_size - 1] != '\n')
+        (*ret_size)--;
+    return error;
+}
+
 int windows_read_run(const char *dir, struct windows *ret_windows, struct err *err) {
     _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     _cleanup_windows_ struct windows w = {0};
+    _cleanup_free_ char *counts = NULL, *evidence = NULL;
+    size_t size;
     int error;
 
     if (fd < 0)
         return err_errno(err, errno, "%s: cannot open", dir);
-    error = windows_read_csv(fd, "windows.csv", &w, err);
+    error = read_whole_lines(fd, "windows.csv", &counts, &size, err);
+    if (error == 0)
+        error = windows_parse_csv(counts, size, "windows.csv", &w, err);
     if (error == 0) {
-        error = windows_read_evidence(fd, "evidence.jsonl", &w, err);
+        error = read_whole_lines(fd, "evidence.jsonl", &evidence, &size, err);
         if (error == -ENOENT) /* a run without evidence; any other failure is one */
             error = 0;
+        else if (error == 0)
+            error = windows_parse_evidence(evidence, size, "evidence.jsonl", &w, err);
     }
     if (error < 0)
         return err_prefix(err, error, "%s", dir);

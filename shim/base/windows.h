@@ -51,7 +51,8 @@ int windows_read_evidence(int dirfd, const char *path, struct windows *windows, 
 int windows_parse_evidence(const char *text, size_t size, const char *name,
                            struct windows *windows, struct err *err);
 
-/* A recorded run: DIR/windows.csv and, if there, DIR/evidence.jsonl. */
+/* A recorded run: DIR/windows.csv and, if there, DIR/evidence.jsonl; while it is recorded, too: what
+ * follows the last end of a line is left out. */
 int windows_read_run(const char *dir, struct windows *ret_windows, struct err *err);
 
 /* Column number of name, or -1. */

@@ -107,6 +107,19 @@ static void reads_evidence(void **state) {
     assert_int_equal(w.evidences, 0);
 }
 
+/* While it is recorded, or when the monitor was killed. */
+static void reads_a_run_that_ends_within_a_line(void **state) {
+    _cleanup_windows_ struct windows w = {0};
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(read_run("a,b\n1,2\n3",
+                              "{\"row\":0,\"kind\":\"exec\",\"comm\":\"x\",\"what\":\"/x\"}\n{\"row\":0,", &w, &err),
+                     0);
+    assert_int_equal(w.rows, 1);
+    assert_int_equal(w.evidences, 1);
+}
+
 static void refuses_bad_evidence(void **state) {
     static const char *const lines[] = {
         "{\"row\":-1,\"kind\":\"exec\",\"comm\":\"\",\"what\":\"\"}",
@@ -120,9 +133,10 @@ static void refuses_bad_evidence(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
         _cleanup_windows_ struct windows w = {0};
+        _cleanup_free_ char *file = io_format("%s\n", lines[i]);
         struct err err = {0};
 
-        assert_true(read_run("a\n1\n", lines[i], &w, &err) < 0);
+        assert_true(read_run("a\n1\n", file, &w, &err) < 0);
         assert_non_null(strstr(err.text, "evidence.jsonl:1"));
         assert_null(w.counts);
     }
@@ -133,6 +147,7 @@ int main(void) {
         cmocka_unit_test(reads_counts),
         cmocka_unit_test(refuses_bad_csv),
         cmocka_unit_test(reads_evidence),
+        cmocka_unit_test(reads_a_run_that_ends_within_a_line),
         cmocka_unit_test(refuses_bad_evidence),
     };
 
