@@ -308,8 +308,8 @@ static void explain(struct detector *d, uint8_t phases, struct verdict *verdict)
 
 /* Where evidence is captured, an attack that shows in the counts of one window only would have
  * executed, opened, written or reached something new, or made rare calls never made before, and not
- * just one of them; without that it is a rare request, of which the first mremap
- * or lstat is a sign like any other. What goes on is enough. */
+ * just one of them; without that it is a rare request, of which the first mremap or lstat is a sign like
+ * any other. What goes on is enough. */
 static bool counts_suffice(const struct detector *d, uint8_t phases) {
     if (d->odd == 0 || d->odd >= ODD_WINDOWS || d->model->evidence.n == 0)
         return true;

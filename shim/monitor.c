@@ -30,19 +30,12 @@ static const char *const calls[] = {
 
 static void report_end(struct monitor *m, const char *why) {
     _cleanup_free_ char *output = io_format("Container %s is not watched: %s", m->state.id, why);
-    struct event event = {.rule = "container not watched", .priority = PRIORITY_ERROR, .output = output,
-                          .container_id = m->state.id, .profile = m->state.profile};
 
-    event_write(m->events_fd, &event);
+    monitor_say(m, "container not watched", PRIORITY_ERROR, output);
 }
 
 static void report_problem(void *data, const char *sentence) {
-    struct monitor *m = data;
-    struct event event = {.rule = "signature refused", .priority = PRIORITY_WARNING,
-                          .output = sentence, .container_id = m->state.id,
-                          .profile = m->state.profile};
-
-    event_write(m->events_fd, &event);
+    monitor_say(data, "signature refused", PRIORITY_WARNING, sentence);
 }
 
 /* The model of the profile, or -1. One of another version is forgotten with what it was learnt from, which
@@ -52,17 +45,15 @@ static int open_model(struct monitor *m) {
     _cleanup_free_ char *runs = io_format("%s/windows/%s", m->config.data_dir, m->state.profile);
     _cleanup_free_ char *output = NULL;
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    struct event event = {.rule = "model outdated", .priority = PRIORITY_NOTICE,
-                          .container_id = m->state.id, .profile = m->state.profile};
     char head[MODEL_HEAD];
 
     if (fd < 0 || pread(fd, head, sizeof(head), 0) != sizeof(head) || !model_is_of_another_version(head))
         return take_fd(&fd);
     if (unlink(path) == 0) { /* else another container of the profile does this */
         io_remove_tree(AT_FDCWD, runs, NULL);
-        output = io_format("The model of profile %s is of another version of opatch, it is learnt anew", m->state.profile);
-        event.output = output;
-        event_write(m->events_fd, &event);
+        output = io_format("The model of profile %s is of another version of opatch, it is learnt anew",
+                           m->state.profile);
+        monitor_say(m, "model outdated", PRIORITY_NOTICE, output);
     }
     return -1;
 }

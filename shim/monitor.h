@@ -11,6 +11,7 @@
 #include "nn/evidence.h"
 #include "nn/model.h"
 #include "shim/base/config.h"
+#include "shim/base/event.h"
 #include "shim/base/state.h"
 #include "shim/base/tally.h"
 #include "shim/base/windows.h"
@@ -160,6 +161,8 @@ void recording_flush(struct recording *recording);
 void recording_close(struct recording *recording);
 
 /* monitor_judge.c */
+/* Writes an event of this container that needs no fields of its own. */
+void monitor_say(struct monitor *monitor, const char *rule, enum priority priority, const char *output);
 /* Whether window number row belongs to a start of the service. */
 bool monitor_in_startup(const struct monitor *monitor, uint64_t row);
 /* Judges the newest window: learning, shadow, alarm. */

@@ -10,11 +10,8 @@
 static void say_refused(struct monitor *m, const char *why) {
     _cleanup_free_ char *output = io_format("System calls are not counted in the kernel on this "
                                             "host: %s", why);
-    struct event event = {.rule = "counters refused", .priority = PRIORITY_NOTICE,
-                          .output = output, .container_id = m->state.id,
-                          .profile = m->state.profile};
 
-    event_write(m->events_fd, &event);
+    monitor_say(m, "counters refused", PRIORITY_NOTICE, output);
 }
 
 void monitor_counters_connect(struct monitor *m, const char *key) {

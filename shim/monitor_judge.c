@@ -13,7 +13,7 @@
 #define MAX_ROUNDS 3 /* trainings of one container; then its model is taken as it is */
 #define MODEL_FILE_MAX (1u << 20)
 
-static void say(struct monitor *m, const char *rule, enum priority priority, const char *output) {
+void monitor_say(struct monitor *m, const char *rule, enum priority priority, const char *output) {
     struct event event = {.rule = rule, .priority = priority, .output = output,
                           .container_id = m->state.id, .profile = m->state.profile};
 
@@ -80,7 +80,7 @@ void monitor_take_model(struct monitor *m, int fd, int error) {
     if (r < 0 || fd < 0) {
         text = io_format("Profile %s has no usable model, the container runs unwatched: %s",
                          m->state.profile, err.text);
-        say(m, "container not watched", PRIORITY_ERROR, text);
+        monitor_say(m, "container not watched", PRIORITY_ERROR, text);
         if (m->learning.windows == NULL)
             monitor_set_phase(m, PHASE_UNWATCHED);
         return;
@@ -88,7 +88,7 @@ void monitor_take_model(struct monitor *m, int fd, int error) {
     if (!m->learning.windows || m->rounds == 0 || m->rounds >= MAX_ROUNDS) {
         text = io_format("Container %s is watched by the model of profile %s", m->state.id,
                          m->state.profile);
-        say(m, m->rounds ? "learning finished" : "container watched", PRIORITY_INFO, text);
+        monitor_say(m, m->rounds ? "learning finished" : "container watched", PRIORITY_INFO, text);
         monitor_set_phase(m, PHASE_WATCHING);
         return;
     }
@@ -107,14 +107,14 @@ static void shadow(struct monitor *m, const struct verdict *verdict) {
             io_format("The new model of profile %s would have alarmed (%s), learning goes on",
                       m->state.profile, verdict->n ? verdict->top[0].name : "?");
 
-        say(m, "learning extended", PRIORITY_NOTICE, text);
+        monitor_say(m, "learning extended", PRIORITY_NOTICE, text);
         ask_for_training(m);
     } else if (m->next_row >= m->shadow_until) {
         _cleanup_free_ char *text = io_format("Profile %s is learnt, container %s is watched",
                                               m->state.profile, m->state.id);
 
         recording_close(&m->learning);
-        say(m, "learning finished", PRIORITY_INFO, text);
+        monitor_say(m, "learning finished", PRIORITY_INFO, text);
         monitor_set_phase(m, PHASE_WATCHING);
     }
 }
