@@ -25,6 +25,12 @@ static inline struct model *trained(const struct windows *train, const struct tr
     return model;
 }
 
+/* Of windows with some evidence: evidence is captured, so its absence says something. */
+static inline struct model *trained_with_evidence(struct windows *train) {
+    synthetic_evidence(train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
+    return trained(train, &options);
+}
+
 static inline struct detector *detector_of(const struct model *model, const struct windows *w) {
     return detector_new(model, (const char(*)[WINDOWS_NAME_MAX])w->names, w->columns);
 }

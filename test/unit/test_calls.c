@@ -9,11 +9,9 @@
 static void counts_alone_must_go_on_where_evidence_is_captured(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
     _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
-    _cleanup_model_ struct model *model = NULL;
+    _cleanup_model_ struct model *model = trained_with_evidence(&train);
 
     (void)state;
-    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
-    model = trained(&train, &options);
     synthetic_attack(&test, 50, 1);
     assert_false(verdict_of(model, &test, 50, false).alarm);
     assert_true(verdict_of(model, &test, 50, false).abnormal);
@@ -33,10 +31,9 @@ static void one_first_call_beside_odd_counts_is_no_alarm(void **state) {
     _cleanup_model_ struct model *model = NULL;
 
     (void)state;
-    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
     strcpy(test.names[9], "link");
     strcpy(train.names[9], "link");
-    model = trained(&train, &options);
+    model = trained_with_evidence(&train);
     synthetic_attack(&test, 70, 1);
     test.counts[70 * test.columns + 9] = 1;
     assert_false(verdict_of(model, &test, 70, false).alarm);
@@ -75,8 +72,7 @@ static void first_common_call_must_go_on_too(void **state) {
     (void)state;
     strcpy(train.names[9], "mremap");
     strcpy(test.names[9], "mremap");
-    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
-    model = trained(&train, &options);
+    model = trained_with_evidence(&train);
     test.counts[70 * test.columns + 9] = 3;
     assert_int_equal(alarms_in(model, &test, 0, 80), 0);
     d = detector_of(model, &test);

@@ -114,11 +114,9 @@ static void unseen_evidence_alarms_unless_it_is_usual_to_see_new(void **state) {
 static void first_use_of_software_is_no_attack(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
     _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
-    _cleanup_model_ struct model *model = NULL;
+    _cleanup_model_ struct model *model = trained_with_evidence(&train);
 
     (void)state;
-    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
-    model = trained(&train, &options);
     synthetic_attack(&test, 50, 3);
     for (uint32_t r = 50; r < 53; r++)
         synthetic_evidence(&test, r, EVIDENCE_OPEN, "server", "/usr/lib/php/extra/x.so");
@@ -153,13 +151,11 @@ static void upkeep_of_data_is_no_attack(void **state) {
 static void missing_files_are_no_news(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
     _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
-    _cleanup_model_ struct model *model = NULL;
+    _cleanup_model_ struct model *model = trained_with_evidence(&train);
     _cleanup_detector_ struct detector *d = NULL;
     static const char *const asked[] = {"/srv/admin/x", "/srv/old/x", "/opt/y/x", "/etc/passwd"};
 
     (void)state;
-    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
-    model = trained(&train, &options);
     for (unsigned i = 0; i < ARRAY_SIZE(asked); i++)
         synthetic_evidence(&test, 50, EVIDENCE_OPEN, "server", asked[i]);
     assert_true(alarms_in(model, &test, 0, 60) > 0);
