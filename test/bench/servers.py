@@ -12,6 +12,7 @@ import urllib.request
 import bundle
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+PACKAGES = ["nginx-light", "wrk", "redis-server", "redis-tools", "postgresql", "nodejs", "bpftrace", "strace"]
 NGINX = """daemon off; worker_processes 1; pid /tmp/nginx.pid; error_log /dev/null; user root;
 events { worker_connections 512; }
 http { access_log off; client_body_temp_path /tmp/b; proxy_temp_path /tmp/p;

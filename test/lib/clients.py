@@ -14,6 +14,7 @@ import time
 import image
 from engine import Bare, EngineError, command
 
+PACKAGES = {"none": [], "docker": ["docker.io"], "podman": ["podman"]}  # what an engine is installed by
 NAME = "opatch"  # what the runtime is called in the engine's configuration
 
 

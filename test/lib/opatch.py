@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -14,6 +15,11 @@ SIGNATURES = os.path.join(TOP, "signatures", "db")
 def binary():
     """The built runtime: $OPATCH_BUILD, or build/ of this tree."""
     return os.path.join(os.environ.get("OPATCH_BUILD", os.path.join(TOP, "build")), "shim", "opatch")
+
+
+def ready(*packages):
+    """Installs what is missing and builds this tree, unless $OPATCH_BUILD names a build."""
+    subprocess.run([os.path.join(TOP, "test/lib/ready"), *packages], stdout=sys.stderr, check=True)
 
 
 def moment(event):
