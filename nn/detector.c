@@ -14,6 +14,7 @@
 #define ODD_WINDOWS 2   /* in a row, for counts without any new evidence to alarm */
 #define RARE_NEWS 1.0   /* value of calls never made that one window of odd counts may alarm with: more than
                          * one call, or one made several times */
+#define UPCOMING 10      /* windows in which a process that was created comes up */
 #define CRASHES "acct.crashes"
 #define ATTENTION 10.0  /* abnormal: within this factor of the stated rate */
 
@@ -36,11 +37,13 @@ struct detector {
     uint8_t *channels;               /* live columns: bit g: the channel of group g looks at it */
     uint8_t *phases;                 /* live columns: those of the model's column */
     bool *rare;                      /* live columns: a call that hardly any software makes often */
+    bool *births;                    /* live columns: a call that creates a process */
     int32_t crashes;                 /* live column of processes that crashed, or -1 */
     size_t silence;                  /* silent windows up to this one */
     double lasting;                  /* channel_lasting() up to this window */
     size_t told;                     /* windows in which this silence has alarmed */
     size_t odd;                      /* windows in a row whose counts were beyond the limit */
+    float born[UPCOMING];            /* processes created in this window and those before */
 
     /* of the window that is judged */
     const float *counts;
@@ -52,6 +55,15 @@ struct detector {
     float *row, *parts, *scratch; /* model columns each, and CHANNEL_SCRATCH */
 };
 
+static bool is_birth(const char *name) {
+    static const char *const calls[] = {"clone", "clone3", "fork", "vfork"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
+        if (strcmp(name, calls[i]) == 0)
+            return true;
+    return false;
+}
+
 static void bind_columns(struct detector *d) {
     const struct model *m = d->model;
 
@@ -61,6 +73,7 @@ static void bind_columns(struct detector *d) {
 
         d->phases[c] = COLUMN_MEASURED;
         d->rare[c] = feature < 0 || (features[feature].syscall && features[feature].heat == HEAT_RARE);
+        d->births[c] = is_birth(d->names[c]);
         if (strcmp(d->names[c], CRASHES) == 0)
             d->crashes = (int32_t)c;
     }
@@ -90,6 +103,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
     d->source = io_alloc(model->columns, sizeof(*d->source));
     d->phases = io_alloc(columns + 1, sizeof(*d->phases));
     d->rare = io_alloc(columns + 1, sizeof(*d->rare));
+    d->births = io_alloc(columns + 1, sizeof(*d->births));
     d->channels = io_alloc(columns + 1, sizeof(*d->channels));
     d->row = io_alloc(model->columns, sizeof(*d->row));
     d->parts = io_alloc(model->columns, sizeof(*d->parts));
@@ -101,6 +115,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
 void detector_reset(struct detector *d) {
     d->silence = d->told = d->odd = 0;
     d->lasting = 0;
+    memset(d->born, 0, sizeof(d->born));
 }
 
 void detector_free(struct detector *d) {
@@ -110,6 +125,7 @@ void detector_free(struct detector *d) {
     free(d->source);
     free(d->phases);
     free(d->rare);
+    free(d->births);
     free(d->channels);
     free(d->row);
     free(d->parts);
@@ -133,7 +149,26 @@ static bool is_complete(const struct detector *d) {
     return true;
 }
 
-/* The counts of a group into d->row; false when it is empty or one of them is unknown. */
+static void count_births(struct detector *d) {
+    memmove(&d->born[1], &d->born[0], (UPCOMING - 1) * sizeof(d->born[0]));
+    d->born[0] = 0;
+    for (size_t c = 0; c < d->columns; c++)
+        if (d->births[c] && d->counts[c] > 0)
+            d->born[0] += d->counts[c];
+}
+
+/* A worker that comes up later does once what those of the recorded start-ups did. */
+static bool is_upcoming(const struct detector *d, size_t column) {
+    float born = 0;
+
+    for (size_t i = 0; i < UPCOMING; i++)
+        born += d->born[i];
+    return d->rare[column] && !d->births[column] && (d->phases[column] & EVIDENCE_STARTUP) &&
+           !(d->phases[column] & EVIDENCE_STEADY) && d->counts[column] <= born;
+}
+
+/* The counts of a group into d->row, without those of workers that come up; false when it is empty or one of
+ * them is unknown. */
 static bool take_group(struct detector *d, enum model_group group) {
     const struct model_columns *columns = &d->model->groups[group];
 
@@ -142,14 +177,14 @@ static bool take_group(struct detector *d, enum model_group group) {
 
         if (source < 0 || isnan(d->counts[source]))
             return false;
-        d->row[i] = d->counts[source];
+        d->row[i] = is_upcoming(d, (size_t)source) ? 0 : d->counts[source];
     }
     return columns->n > 0;
 }
 
 static double novelty_of(const struct detector *d, size_t column, uint8_t phases) {
     if (!(d->counts[column] > 0) || (d->phases[column] & phases) ||
-        !(d->phases[column] & COLUMN_MEASURED))
+        !(d->phases[column] & COLUMN_MEASURED) || is_upcoming(d, column))
         return 0;
     return model_novelty_of((double)d->counts[column]);
 }
@@ -329,6 +364,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
 
     d->counts = counts;
     d->channelled = false;
+    count_births(d);
     for (size_t i = 0; i < SOURCES; i++)
         d->values[i] = TAIL_NEVER;
     unseen = judge_evidence(d, evidence, n_evidence, phases) + judge_crash(d, phases);

@@ -61,6 +61,35 @@ static void rare_call_alarms_where_counts_are_wild(void **state) {
     assert_string_equal(verdict.top[1].name, "ptrace");
 }
 
+/* Workers that come up later than the start-up call what the first ones called, each of them once. */
+static void later_worker_is_no_news(void **state) {
+    const struct train_options how = {.seed = 1, .false_alarm_rate = 0.0002, .startup_rows = 20};
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+    float *born = &test.counts[50 * test.columns + 8], *setuid = &test.counts[58 * test.columns + 9];
+
+    (void)state;
+    strcpy(train.names[8], "clone");
+    strcpy(test.names[8], "clone");
+    strcpy(train.names[9], "setuid");
+    strcpy(test.names[9], "setuid");
+    train.counts[10 * train.columns + 8] = train.counts[10 * train.columns + 9] = 4;
+    for (uint32_t r = 100; r < ROWS; r += 100)
+        train.counts[r * train.columns + 8] = 2;
+    synthetic_evidence(&train, 40, EVIDENCE_OPEN, "server", "/srv/data/file");
+    model = trained(&train, &how);
+    *born = *setuid = 20;
+    assert_int_equal(alarms_in(model, &test, 50, 20), 0);
+    *setuid = 21; /* more than there are workers */
+    assert_int_equal(alarms_in(model, &test, 50, 20), 1);
+    *setuid = 20;
+    *born = 0; /* no worker */
+    assert_int_equal(alarms_in(model, &test, 50, 20), 1);
+    *(born - 3 * (ptrdiff_t)test.columns) = 20; /* nor one that has just come up */
+    assert_int_equal(alarms_in(model, &test, 50, 20), 1);
+}
+
 /* The first mremap is a larger request; that it goes on is another matter. */
 static void first_common_call_must_go_on_too(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
@@ -154,6 +183,7 @@ int main(void) {
         cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
         cmocka_unit_test(one_first_call_beside_odd_counts_is_no_alarm),
         cmocka_unit_test(rare_call_alarms_where_counts_are_wild),
+        cmocka_unit_test(later_worker_is_no_news),
         cmocka_unit_test(first_common_call_must_go_on_too),
         cmocka_unit_test(planned_columns_are_judged_alone),
         cmocka_unit_test(unknown_counts_are_not_zero),
