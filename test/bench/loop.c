@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For the benchmark. loop SECONDS: calls getppid(2) and prints how often a second. sleep: does
- * nothing. true: ends. agent SOCKET: the smallest listener that can be, to hold the responder
- * against: takes the notify descriptor that a runtime sends and answers every notification with
- * CONTINUE. */
+/* For the benchmark. loop SECONDS PROCESSES: each calls getppid(2) and prints how often a second.
+ * sleep: does nothing. true: ends. agent SOCKET PROCESSES: the smallest listener that can be, to hold the
+ * responder against: takes the notify descriptor that a runtime sends, and each answers every
+ * notification that it gets with CONTINUE. */
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <stdint.h>
@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +24,12 @@ static double now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static void become(int processes) {
+    for (int i = 1; i < processes; i++)
+        if (fork() == 0)
+            break;
+}
+
 static int loop(double seconds) {
     double begin = now(), end = begin;
     long n = 0;
@@ -31,6 +38,9 @@ static int loop(double seconds) {
         for (int i = 0; i < 1000; i++, n++)
             syscall(SYS_getppid);
     printf("%.0f\n", (double)n / (end - begin));
+    fflush(stdout);
+    while (wait(NULL) > 0)
+        ;
     return 0;
 }
 
@@ -54,7 +64,7 @@ static int answer(int fd) {
     }
 }
 
-static int agent(const char *path) {
+static int agent(const char *path, int processes) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int listener = socket(AF_UNIX, SOCK_STREAM, 0), connection, fd = -1;
     char text[8192], control[CMSG_SPACE(sizeof(int))];
@@ -71,14 +81,17 @@ static int agent(const char *path) {
     if (recvmsg(connection, &msg, 0) <= 0 || !CMSG_FIRSTHDR(&msg))
         return 1;
     memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+    become(processes);
     return answer(fd);
 }
 
 int main(int argc, char *argv[]) {
-    if (argc == 3 && strcmp(argv[1], "loop") == 0)
+    if (argc == 4 && strcmp(argv[1], "loop") == 0) {
+        become(atoi(argv[3]));
         return loop(atof(argv[2]));
-    if (argc == 3 && strcmp(argv[1], "agent") == 0)
-        return agent(argv[2]);
+    }
+    if (argc == 4 && strcmp(argv[1], "agent") == 0)
+        return agent(argv[2], atoi(argv[3]));
     if (argc == 2 && strcmp(argv[1], "sleep") == 0)
         for (;;)
             pause();
