@@ -210,6 +210,13 @@ static size_t connect_keys(const char *what, struct evidence_key ret_keys[2]) {
     return n;
 }
 
+/* A program that starts itself once more, as mail servers do, is no other caller. */
+static bool is_itself(const char *comm, const char *path) {
+    const char *slash = strrchr(path, '/');
+
+    return strcmp(slash ? slash + 1 : path, comm) == 0;
+}
+
 size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_keys[2]) {
     char path[sizeof(evidence->what)], comm[sizeof(evidence->comm)];
 
@@ -230,6 +237,8 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
         ret_keys[0] =
             (struct evidence_key){.key = hash_text(EVIDENCE_EXEC_UNSEEN, path, strlen(path), NULL),
                                   .feature = EVIDENCE_EXEC_UNSEEN};
+        if (is_itself(comm, path))
+            return 1;
         ret_keys[1] =
             (struct evidence_key){.key = hash_text(EVIDENCE_EXEC_CALLER, path, strlen(path), comm),
                                   .feature = EVIDENCE_EXEC_CALLER};

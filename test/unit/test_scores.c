@@ -165,6 +165,8 @@ static void counts_unseen_evidence(void **state) {
     } cases[] = {
         {{.kind = EVIDENCE_EXEC, .comm = "php", .what = "/bin/convert"}, 0},
         {{.kind = EVIDENCE_EXEC, .comm = "sh", .what = "/bin/convert"}, 1 << EVIDENCE_EXEC_CALLER},
+        {{.kind = EVIDENCE_EXEC, .comm = "convert", .what = "/bin/convert"}, 0},
+        {{.kind = EVIDENCE_EXEC, .comm = "sh", .what = "/bin/sh"}, 1 << EVIDENCE_EXEC_UNSEEN},
         {{.kind = EVIDENCE_EXEC, .comm = "php", .what = "/bin/sh"},
          1 << EVIDENCE_EXEC_CALLER | 1 << EVIDENCE_EXEC_UNSEEN},
         {{.kind = EVIDENCE_OPEN, .comm = "php", .what = "/srv/ffee01/y.php"}, 0},
