@@ -173,20 +173,22 @@ int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct
     return 0;
 }
 
-/* The last line that is not empty; cuts text. */
+/* The last line that is not empty, without the blanks around it; cuts text. */
 static const char *last_line(char *text) {
     size_t size = strlen(text);
-    char *line;
+    const char *line;
 
     while (size && strchr(" \t\r\n", text[size - 1]))
         text[--size] = '\0';
     line = strrchr(text, '\n');
-    return line ? line + 1 : text;
+    line = line ? line + 1 : text;
+    return line + strspn(line, " \t");
 }
 
 int spawn_check(const struct spawn *spawn, char **ret_output, struct err *err) {
     _cleanup_spawn_ struct spawn_result result = {0};
-    const char *said;
+    _cleanup_free_ char *reason = NULL;
+    char *said;
     int r = spawn_run(spawn, &result, err);
 
     if (r < 0)
@@ -195,8 +197,10 @@ int spawn_check(const struct spawn *spawn, char **ret_output, struct err *err) {
         return err_set(err, ETIMEDOUT, "%s took longer than %llu ms", spawn->argv[0],
                        (unsigned long long)spawn->timeout_ms);
     if (result.status != 0) {
-        said = last_line(*result.errors ? result.errors : result.output);
-        return err_set(err, EIO, "%s ended with %d: %.300s", spawn->argv[0], result.status, said);
+        said = *result.errors ? result.errors : result.output;
+        reason = spawn->reason ? spawn->reason(said) : NULL;
+        return err_set(err, EIO, "%s ended with %d: %.300s", spawn->argv[0], result.status,
+                       reason ? reason : last_line(said));
     }
     if (ret_output)
         *ret_output = take_ptr(result.output);

@@ -18,6 +18,10 @@ struct spawn {
     size_t max_output;   /* bytes kept of each of stdout and stderr; more is read and dropped */
     bool errors_too;     /* stderr goes into the same text as stdout */
 
+    /* For spawn_check: the reason in what a program that failed said, fresh. NULL: its last line.
+     */
+    char *(*reason)(const char *said);
+
     /* Run in the child before exec; a negative errno with its sentence ends the child and is what
      * spawn_run returns. May be NULL. */
     int (*setup)(void *data, struct err *err);
@@ -35,8 +39,8 @@ struct spawn_result {
  * /dev/null; every other descriptor but keep is closed. The child is killed when we die. */
 int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct err *err);
 
-/* As spawn_run, and an exit code other than 0 is -EIO with the last line that the program said.
- * ret_output may be NULL. */
+/* As spawn_run, and an exit code other than 0 is -EIO with the reason, by default the last
+ * line that the program said. ret_output may be NULL. */
 int spawn_check(const struct spawn *spawn, char **ret_output, struct err *err);
 
 void spawn_result_free(struct spawn_result *result);
