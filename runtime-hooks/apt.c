@@ -2,9 +2,7 @@
 /* The row of apt and dpkg. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "runtime-hooks/aptpins.h"
@@ -12,6 +10,7 @@
 #include "runtime-hooks/closure.h"
 #include "runtime-hooks/plan.h"
 #include "runtime-hooks/statusd.h"
+#include "runtime-hooks/view.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/rooted.h"
@@ -20,7 +19,6 @@
 #define LOCK "/var/lib/dpkg/lock"
 #define PREFERENCES "/etc/apt/preferences"
 #define PREFERENCES_MAX (1u << 20)
-#define DPKG_TIMEOUT_MS 120000
 #define SAID_MAX 65536
 #define MAX_PACKAGES 64
 
@@ -204,78 +202,14 @@ static int apt_plan(const struct patch_request *request, const struct target *ta
                          err);
 }
 
-/* The file through a read-only mount of its own: whoever opens it again inside cannot write to it.
- */
-static int open_read_only(const char *file) {
-    struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-                                               MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
-    _cleanup_close_ int mount = open_tree(AT_FDCWD, file, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    char path[64];
-    int fd;
-
-    if (mount < 0 || mount_setattr(mount, "", AT_EMPTY_PATH, &read_only, sizeof(read_only)) < 0)
-        return -errno;
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", mount);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
-struct arguments {
-    char *argv[MAX_PACKAGES + 8];
-    int files[MAX_PACKAGES];
-    size_t n, n_files;
-};
-
-static void arguments_free(struct arguments *arguments) {
-    for (size_t i = 0; i < arguments->n; i++)
-        free(arguments->argv[i]);
-    for (size_t i = 0; i < arguments->n_files; i++)
-        close(arguments->files[i]);
-}
-
-static int make_arguments(const struct plan *plan, struct arguments *arguments, struct err *err) {
-    /* The view is thrown away unless all goes well, and what is committed is synced then. */
-    static const char *const options[] = {"dpkg", "--force-confdef", "--force-confold",
-                                          "--force-unsafe-io", "--install"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-        arguments->argv[arguments->n++] = io_strdup(options[i]);
-    for (size_t i = 0; i < plan->n; i++) {
-        int fd = open_read_only(plan->steps[i].file);
-
-        if (fd < 0)
-            return err_errno(err, -fd, "%s", plan->steps[i].file);
-        arguments->files[arguments->n_files++] = fd;
-        arguments->argv[arguments->n++] = io_format("/proc/self/fd/%d", fd);
-    }
-    return 0;
-}
-
 static int run_dpkg(const struct target *target, const struct plan *plan, const char *scratch,
                     struct err *err) {
-    char *env[] = {(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-                   (char[]){"DEBIAN_FRONTEND=noninteractive"},
-                   (char[]){"DEBCONF_NONINTERACTIVE_SEEN=true"},
-                   (char[]){"LC_ALL=C"},
-                   (char[]){"HOME=/root"},
-                   NULL};
-    _cleanup_(arguments_free) struct arguments arguments = {0};
-    _cleanup_close_ int mount = inside_scratch(target, scratch, err);
-    struct inside inside = {.target = target, .scratch = mount};
-    struct spawn spawn = {.argv = arguments.argv,
-                          .env = env,
-                          .timeout_ms = DPKG_TIMEOUT_MS,
-                          .max_output = SAID_MAX,
-                          .setup = inside_enter,
-                          .setup_data = &inside};
-    int r = mount < 0 ? mount : make_arguments(plan, &arguments, err);
+    /* The view is thrown away unless all goes well, and what is committed is synced then. */
+    static const char *const words[] = {
+        "dpkg", "--force-confdef", "--force-confold", "--force-unsafe-io", "--install", NULL};
+    struct view view = {.target = target, .scratch = scratch, .max = SAID_MAX};
 
-    if (r < 0)
-        return r;
-    spawn.keep = arguments.files;
-    spawn.n_keep = arguments.n_files;
-    r = spawn_check(&spawn, NULL, err);
-    return r < 0 ? err_prefix(err, r, "the container's package manager") : 0;
+    return view_run(&view, words, plan, NULL, err);
 }
 
 static int apt_stage(const struct patch_request *request, const struct target *target,
