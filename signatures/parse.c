@@ -270,7 +270,7 @@ static int read_patch(const struct json *root, struct signature *signature, stru
     patch = signature->patch = io_alloc(1, sizeof(*patch));
     manager = package_manager_from_name(json_get_string(node, "manager"));
     if (manager < 0)
-        return err_set(err, EINVAL, "\"manager\" is none of apt, npm, pip, files");
+        return err_set(err, EINVAL, "\"manager\" is none of apt, npm, pip, rpm, files");
     patch->manager = manager;
     r = read_text(node, "package", true, &patch->package, err);
     if (r == 0)

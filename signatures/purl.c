@@ -10,6 +10,7 @@
 #include "shim/base/io.h"
 #include "shim/base/pep440.h"
 #include "shim/base/pydists.h"
+#include "shim/base/rpmver.h"
 
 static int hex_digit(char c) {
     if (c >= '0' && c <= '9')
@@ -42,6 +43,7 @@ int purl_parse(const char *purl, enum package_manager *ret_manager, char **ret_p
     } types[] = {{"deb/", MANAGER_APT},
                  {"npm/", MANAGER_NPM},
                  {"pypi/", MANAGER_PIP},
+                 {"rpm/", MANAGER_RPM},
                  {"generic/", MANAGER_FILES}};
     _cleanup_free_ char *copy = NULL;
     char *name, *at;
@@ -54,7 +56,7 @@ int purl_parse(const char *purl, enum package_manager *ret_manager, char **ret_p
         t++;
     if (t == ARRAY_SIZE(types))
         return err_set(err, EINVAL,
-                       "of the package URL types deb, npm, pypi and generic are known");
+                       "of the package URL types deb, npm, pypi, rpm and generic are known");
     copy = io_strdup(purl + 4 + strlen(types[t].type));
     copy[strcspn(copy, "?#")] = '\0';
     name = strrchr(copy, '/');
@@ -93,7 +95,7 @@ int package_name_check(const char *name, struct err *err) {
 }
 
 int package_version_check(const char *version, struct err *err) {
-    return check_characters(version, "+-._:~!", "version", err);
+    return check_characters(version, "+-._:~^!", "version", err);
 }
 
 static int sign(long value) {
@@ -161,5 +163,7 @@ int semver_compare(const char *a, const char *b) {
 int package_version_compare(enum package_manager manager, const char *a, const char *b) {
     if (manager == MANAGER_APT)
         return dpkg_compare(a, b);
+    if (manager == MANAGER_RPM)
+        return rpmver_compare(a, b);
     return manager == MANAGER_PIP ? pep440_compare(a, b) : semver_compare(a, b);
 }

@@ -6,8 +6,8 @@
 #include "shim/base/facts.h"
 
 /* pkg:TYPE/[NAMESPACE/]NAME[@VERSION][?QUALIFIERS][#SUBPATH]. TYPE deb gives apt and NAME, npm
- * gives npm and NAMESPACE/NAME, pypi gives pip and NAME normalised (PEP 503), generic gives files
- * and NAME. The caller frees *ret_package. */
+ * gives npm and NAMESPACE/NAME, pypi gives pip and NAME normalised (PEP 503), rpm gives rpm and
+ * NAME, generic gives files and NAME. The caller frees *ret_package. */
 int purl_parse(const char *purl, enum package_manager *ret_manager, char **ret_package,
                struct err *err);
 
@@ -21,5 +21,5 @@ int package_version_check(const char *version, struct err *err);
  * < 0, 0 or > 0. */
 int semver_compare(const char *a, const char *b);
 
-/* By the manager's own rules: dpkg's for apt, PEP 440 for pip, semver for npm and files. */
+/* By the manager's own rules: dpkg's for apt, PEP 440 for pip, rpm's for rpm, semver for npm and files. */
 int package_version_compare(enum package_manager manager, const char *a, const char *b);

@@ -10,6 +10,7 @@ static const char *const names[PACKAGE_MANAGERS] = {
     [MANAGER_APT] = "apt",
     [MANAGER_NPM] = "npm",
     [MANAGER_PIP] = "pip",
+    [MANAGER_RPM] = "rpm",
     [MANAGER_FILES] = "files",
 };
 

@@ -6,7 +6,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum package_manager { MANAGER_APT, MANAGER_NPM, MANAGER_PIP, MANAGER_FILES, PACKAGE_MANAGERS };
+enum package_manager {
+    MANAGER_APT,
+    MANAGER_NPM,
+    MANAGER_PIP,
+    MANAGER_RPM,
+    MANAGER_FILES,
+    PACKAGE_MANAGERS
+};
 
 struct package_fact {
     enum package_manager manager;
@@ -21,7 +28,7 @@ struct package_facts {
     bool known[PACKAGE_MANAGERS]; /* everything of this manager is listed; false: nobody looked */
 };
 
-/* "apt", "npm", "pip", "files". */
+/* "apt", "npm", "pip", "rpm", "files". */
 const char *package_manager_name(enum package_manager manager);
 /* The manager of that name, or -1. */
 int package_manager_from_name(const char *name);

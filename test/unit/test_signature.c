@@ -88,12 +88,12 @@ static void refuses_what_is_not_in_the_format(void **state) {
          "t: evidence[0]: \"what\" is missing"},
         {HEAD ",\"evidence\":[{\"kind\":\"run\",\"comm\":\"*\",\"what\":\"*\"}]}",
          "t: evidence[0]: \"kind\" is none of exec, open, connect, write"},
-        {HEAD ",\"affected\":[{\"purl\":\"pkg:rpm/x\",\"introduced\":\"0\"}]" FEATURES "}",
-         "t: affected[0]: of the package URL types deb, npm, pypi and generic are known"},
+        {HEAD ",\"affected\":[{\"purl\":\"pkg:gem/x\",\"introduced\":\"0\"}]" FEATURES "}",
+         "t: affected[0]: of the package URL types deb, npm, pypi, rpm and generic are known"},
         {HEAD ",\"affected\":[{\"purl\":\"pkg:deb/debian/x\",\"introduced\":\"1 2\"}]}",
          "t: affected[0]: \"introduced\": a package version does not hold the byte 0x20"},
         {HEAD ",\"patch\":{\"manager\":\"yum\"}}",
-         "t: patch: \"manager\" is none of apt, npm, pip, files"},
+         "t: patch: \"manager\" is none of apt, npm, pip, rpm, files"},
         {HEAD ",\"patch\":{\"manager\":\"apt\",\"package\":\"-oX\",\"fixed\":\"1\"}}",
          "t: patch: not a package name"},
         {HEAD ",\"patch\":{\"manager\":\"apt\",\"package\":\"x\",\"fixed\":\"1\",\"pickup\":"
@@ -208,6 +208,7 @@ static void versions(void **state) {
     assert_true(semver_compare("01.2.0", "1.2") == 0);
     assert_true(package_version_compare(MANAGER_APT, "1.0~rc1", "1.0") < 0);
     assert_true(package_version_compare(MANAGER_PIP, "1.0.post1", "1.0") > 0);
+    assert_true(package_version_compare(MANAGER_RPM, "1:1.0-1", "1.0^git1-2") > 0);
 }
 
 static void package_urls(void **state) {
@@ -220,6 +221,7 @@ static void package_urls(void **state) {
         {"pkg:npm/ejs", "ejs", MANAGER_NPM},
         {"pkg:npm/%40fastify/multipart@1.0.0#lib", "@fastify/multipart", MANAGER_NPM},
         {"pkg:npm/@fastify/multipart@1.0.0", "@fastify/multipart", MANAGER_NPM},
+        {"pkg:rpm/fedora/openssl@3.0.7-1.fc38?arch=x86_64&epoch=1", "openssl", MANAGER_RPM},
         {"pkg:pypi/Zope_.interface@5.0", "zope-interface", MANAGER_PIP},
         {"pkg:generic/node", "node", MANAGER_FILES},
         {"pkg:npm/..%2f..%2fetc", NULL, 0},
