@@ -30,6 +30,7 @@ static const char *const ignored[] = {
     "/run/*",
     "/var/tmp/*",
     "/usr/sbin/policy-rc.d",
+    "/usr/bin/policy-rc.d", /* where sbin is a link to bin */
     "/var/lib/dpkg/lock*",
     "/var/lib/dpkg/*-old",
     "/var/lib/dpkg/triggers/Lock",
