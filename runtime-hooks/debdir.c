@@ -221,3 +221,26 @@ int debdir_find(const char *const *dirs, const char *name, const char *arch, con
 
     return debdir_file(dirs, file, ret_file, err);
 }
+
+struct visitor {
+    void (*visit)(const char *name, void *data);
+    void *data;
+};
+
+static int tell_name(const char *dir, const char *digest, const char *name, void *data,
+                     struct err *err) {
+    const struct visitor *visitor = data;
+
+    (void)dir;
+    (void)digest;
+    (void)err;
+    visitor->visit(name, visitor->data);
+    return 0;
+}
+
+int debdir_names(const char *const *dirs, void (*visit)(const char *name, void *data), void *data,
+                 struct err *err) {
+    struct visitor visitor = {visit, data};
+
+    return each_package(dirs, tell_name, &visitor, err);
+}

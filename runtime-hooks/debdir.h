@@ -23,3 +23,7 @@ int debdir_file(const char *const *dirs, const char *file, char **ret_file, stru
 /* The same for the first file whose name is wanted. */
 int debdir_match(const char *const *dirs, bool (*wanted)(const char *name, const void *data),
                  const void *data, char **ret_file, struct err *err);
+
+/* Tells the name of each file of the directories; nothing of the files is looked at. */
+int debdir_names(const char *const *dirs, void (*visit)(const char *name, void *data), void *data,
+                 struct err *err);

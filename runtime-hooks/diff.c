@@ -40,6 +40,10 @@ static const char *const ignored[] = {
     "/var/lib/apt/*",
     "/var/cache/debconf/*-old",
     "/var/cache/ldconfig/*",
+    "/var/lib/rpm/.rpm.lock",
+    "/var/lib/rpm/rpmdb.sqlite-shm", /* made anew by the first who opens the database */
+    "/usr/lib/sysimage/rpm/.rpm.lock",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite-shm",
     "/var/log/apt/*",
     "/var/log/dpkg.log",
     "/var/log/alternatives.log",

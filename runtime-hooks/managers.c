@@ -7,7 +7,7 @@
 #include "shim/base/io.h"
 
 static const struct manager *const managers[] = {&manager_apt, &manager_npm, &manager_pip,
-                                                 &manager_files};
+                                                 &manager_rpm, &manager_files};
 
 const struct manager *manager_find(const char *name) {
     for (size_t i = 0; i < ARRAY_SIZE(managers); i++)

@@ -156,6 +156,8 @@ static int make_plan(struct job *job, struct err *err) {
         job->lock = job->manager->lock(&job->target, err);
         r = job->lock < 0 ? job->lock : 0;
     }
+    if (r == 0 && job->manager->asks)
+        r = target_copy_filters(&job->target, err);
     if (r == 0)
         r = job->manager->plan(job->request, &job->target, &job->plan, err);
     phase(job, "plan");
@@ -174,7 +176,7 @@ static int stage(struct job *job, struct err *err) {
     scratch = journal_path(journal, "scratch");
     upper = journal_path(journal, "scratch/upper");
     r = io_mkdir_p(upper, 0755, err);
-    if (r == 0)
+    if (r == 0 && !job->target.filters)
         r = target_copy_filters(&job->target, err);
     if (r == 0)
         r = job->manager->stage(job->request, &job->target, &job->plan, scratch, err);

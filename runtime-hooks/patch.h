@@ -38,8 +38,9 @@ struct patch_request {
     const char *id;      /* container id: names the journal; [A-Za-z0-9][A-Za-z0-9_.+-]* */
     pid_t init_pid;      /* in our pid namespace */
     const char *cve;     /* for the record; NULL: a patch without a signature */
-    const char *manager; /* row of managers[]: "apt", "npm", "pip", "files" */
-    const char *package; /* apt: source package; npm, pip: package; files: container path */
+    const char *manager; /* row of managers[]: "apt", "npm", "pip", "rpm", "files" */
+    const char *package; /* apt: source package; rpm: that or one of its packages; npm, pip:
+                          * package; files: container path */
     const char *fixed;   /* version to bring it to */
     enum patch_pickup pickup;
     char *const *reload; /* PATCH_RELOAD: argv, run inside; else NULL */

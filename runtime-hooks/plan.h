@@ -11,7 +11,7 @@
 struct package_step {
     char *name, *arch; /* arch "" where the manager knows none */
     char *from, *to;   /* versions; from "" for one that comes new */
-    char *place;       /* npm, pip, files: directory or file in the container; apt: "" */
+    char *place;       /* npm, pip, files: directory or file in the container; apt, rpm: "" */
     char *file;        /* the package on the host, verified; NULL until it is fetched */
     uint64_t bytes;    /* of file */
     bool dependency;   /* comes along; the flaw is not in it */
@@ -30,6 +30,7 @@ void plan_free(struct plan *plan);
 /* A package manager. Adding one is one file and one row in managers.c. */
 struct manager {
     const char *name;
+    bool asks; /* plan runs a program of the container: it is under the container's filters then */
     /* Keeps others from changing the container's packages until the returned descriptor is closed;
      * -EBUSY while they do. NULL: nobody has such a lock. */
     int (*lock)(const struct target *target, struct err *err);
@@ -48,4 +49,4 @@ struct manager {
 /* NULL for an unknown name. */
 const struct manager *manager_find(const char *name);
 
-extern const struct manager manager_apt, manager_npm, manager_pip, manager_files;
+extern const struct manager manager_apt, manager_npm, manager_pip, manager_rpm, manager_files;

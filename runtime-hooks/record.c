@@ -130,6 +130,8 @@ static char *purl(const struct patch_request *request, const struct package_step
         return io_format("pkg:npm/%s@%s", step->name, step->to);
     if (strcmp(request->manager, "pip") == 0)
         return io_format("pkg:pypi/%s@%s", step->name, step->to);
+    if (strcmp(request->manager, "rpm") == 0)
+        return io_format("pkg:rpm/%s@%s?arch=%s", step->name, step->to, step->arch);
     return io_format("pkg:generic/%s@%s", step->name, step->to);
 }
 

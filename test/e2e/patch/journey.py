@@ -102,6 +102,7 @@ def wait_healthy(case, pid, seconds=20):
 def leftovers(pid):
     """Files of the patcher or of package managers' caches that must not be in the container."""
     found = subprocess.run(["find", f"/proc/{pid}/root", "-xdev", "(", "-name", ".opatch*", "-o",
-                            "-path", "*/apt/lists/*Packages*", "-o", "-name", "*.deb", ")"],
+                            "-path", "*/apt/lists/*Packages*", "-o", "-name", "*.deb", "-o", "-name",
+                            "*.rpm", ")"],
                            stdout=subprocess.PIPE, text=True, check=False).stdout
     return found.split()
