@@ -14,13 +14,25 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include "runtime-hooks/handover.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
 #define STOP_TIMEOUT_MS 3000
+#define CALLS_TIMEOUT_MS 60000 /* given up between two calls, a frozen process would be lost */
 #define MAX_ZOMBIES 4096
 #define MAX_KEPT 64
 #define SIGACTION_SIZE 32 /* the kernel's, x86_64 */
+
+/* What is done in the process, found out before the first call is made in it: from that one on it
+ * depends on us. */
+struct todo {
+    const struct start *start;
+    uint64_t ignored; /* signals to be reset, as bits */
+    unsigned first;   /* descriptor that is closed, with all above it but those kept */
+    unsigned keep[MAX_KEPT + HANDOVER_MAX];
+    size_t n_keep;
+};
 
 static int call(const struct trace *trace, long number, uint64_t a, uint64_t b, uint64_t c,
                 uint64_t d, int64_t *ret_value, struct err *err) {
@@ -145,29 +157,29 @@ static int mark_each(const struct trace *trace, unsigned first, struct err *err)
     return r;
 }
 
-/* Marks every descriptor from `first` on close-on-exec but those to be kept. */
-static int mark_descriptors(const struct trace *trace, unsigned first, bool is_init, pid_t parent,
-                            const unsigned *wanted, size_t n_wanted, struct err *err) {
-    _cleanup_free_ char *path = io_format("/proc/%d/fd", (int)trace->tid);
-    _cleanup_closedir_ DIR *dir = is_init ? NULL : opendir(path);
-    unsigned keep[MAX_KEPT];
-    size_t n_keep = 0;
+/* Adds the descriptors that were given to the process. */
+static void add_given(struct todo *todo, pid_t pid, pid_t parent) {
+    _cleanup_free_ char *path = io_format("/proc/%d/fd", (int)pid);
+    _cleanup_closedir_ DIR *dir = opendir(path);
+    size_t end = todo->n_keep + MAX_KEPT;
     struct dirent *entry;
-    int64_t value = 0;
     uint64_t fd;
-    int r;
 
-    while (dir && n_keep < MAX_KEPT && (entry = readdir(dir)))
-        if (io_parse_u64(entry->d_name, INT_MAX, &fd) == 0 && fd >= first &&
-            is_given(trace->tid, parent, entry->d_name))
-            keep[n_keep++] = (unsigned)fd;
-    r = call(trace, SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC, 0, &value, err);
+    while (dir && todo->n_keep < end && (entry = readdir(dir)))
+        if (io_parse_u64(entry->d_name, INT_MAX, &fd) == 0 && fd >= todo->first &&
+            is_given(pid, parent, entry->d_name))
+            todo->keep[todo->n_keep++] = (unsigned)fd;
+}
+
+/* Marks every descriptor from the first on close-on-exec but those to be kept. */
+static int mark_descriptors(const struct trace *trace, const struct todo *todo, struct err *err) {
+    int64_t value = 0;
+    int r = call(trace, SYS_close_range, todo->first, ~0U, CLOSE_RANGE_CLOEXEC, 0, &value, err);
+
     if (r == 0 && value < 0)
-        r = mark_each(trace, first, err);
-    for (size_t i = 0; r == 0 && i < n_keep; i++)
-        r = call(trace, SYS_fcntl, keep[i], F_SETFD, 0, 0, &value, err);
-    for (size_t i = 0; r == 0 && i < n_wanted; i++)
-        r = call(trace, SYS_fcntl, wanted[i], F_SETFD, 0, 0, &value, err);
+        r = mark_each(trace, todo->first, err);
+    for (size_t i = 0; r == 0 && i < todo->n_keep; i++)
+        r = call(trace, SYS_fcntl, todo->keep[i], F_SETFD, 0, 0, &value, err);
     return r;
 }
 
@@ -182,10 +194,20 @@ static uint64_t ignored_signals(pid_t pid) {
     return line ? strtoull(line + strlen("\nSigIgn:"), NULL, 16) : 0;
 }
 
+static void prepare(struct todo *todo, pid_t pid, const struct start *start, bool is_init,
+                    pid_t parent, const unsigned *keep, size_t n_keep) {
+    *todo = (struct todo){.start = start, .first = first_free(start->env)};
+    todo->ignored = is_init ? ignored_signals(pid) : 0;
+    for (; todo->n_keep < n_keep && todo->n_keep < HANDOVER_MAX; todo->n_keep++)
+        todo->keep[todo->n_keep] = keep[todo->n_keep];
+    if (!is_init)
+        add_given(todo, pid, parent);
+}
+
 /* Puts back what execve inherits and a fresh start would not have. zeros: an address in the process
  * with a kernel's struct sigaction that says SIG_DFL. */
-static int reset_process(const struct trace *trace, bool is_init, uint64_t zeros, struct err *err) {
-    uint64_t ignored = is_init ? ignored_signals(trace->tid) : 0;
+static int reset_process(const struct trace *trace, uint64_t ignored, uint64_t zeros,
+                         struct err *err) {
     int64_t value = 0;
     int r = call(trace, SYS_alarm, 0, 0, 0, 0, &value, err);
 
@@ -200,9 +222,7 @@ static int reset_process(const struct trace *trace, bool is_init, uint64_t zeros
     return r;
 }
 
-static int run(const struct trace *trace, const struct start *start, bool is_init, pid_t parent,
-               const unsigned *keep, size_t n_keep, struct err *err) {
-    size_t size = block_size(start);
+static int run(const struct trace *trace, const struct todo *todo, size_t size, struct err *err) {
     uint64_t argv, env, path;
     _cleanup_free_ char *block = NULL;
     struct iovec here, there;
@@ -216,29 +236,36 @@ static int run(const struct trace *trace, const struct start *start, bool is_ini
     if (address < 0 && address > -4096)
         return err_errno(err, (int)-address, "process %d has no room for its arguments",
                          (int)trace->tid);
-    block = build_block(start, (uint64_t)address, &size, &argv, &env, &path);
+    block = build_block(todo->start, (uint64_t)address, &size, &argv, &env, &path);
     here = (struct iovec){block, size};
     there = (struct iovec){(void *)(uintptr_t)address, size};
     if (process_vm_writev(trace->tid, &here, 1, &there, 1, 0) != (ssize_t)size)
-        return err_errno(err, errno, "cannot write to process %d", (int)trace->tid);
-    r = reset_process(trace, is_init, (uint64_t)address, err);
+        r = err_errno(err, errno, "cannot write to process %d", (int)trace->tid);
     if (r == 0)
-        r = mark_descriptors(trace, first_free(start->env), is_init, parent, keep, n_keep, err);
+        r = reset_process(trace, todo->ignored, (uint64_t)address, err);
+    if (r == 0)
+        r = mark_descriptors(trace, todo, err);
     if (r == 0)
         r = call(trace, SYS_execve, path, argv, env, 0, &value, err);
     if (r == 0 && value < 0)
         r = err_errno(err, (int)-value, "process %d cannot run %s again", (int)trace->tid,
-                      start->path);
+                      todo->start->path);
     if (r < 0)
         call(trace, SYS_munmap, (uint64_t)address, size, 0, 0, &value, NULL);
     return r;
 }
 
-int reexec_run(const struct trace *trace, const struct start *start, bool is_init, pid_t parent,
+int reexec_run(struct trace *trace, const struct start *start, bool is_init, pid_t parent,
                const unsigned *keep, size_t n_keep, struct err *err) {
+    size_t size = block_size(start);
     uint64_t none = 0;
-    int r = run(trace, start, is_init, parent, keep, n_keep, err);
+    struct todo todo;
+    int r;
 
+    prepare(&todo, trace->tid, start, is_init, parent, keep, n_keep);
+    r = trace_block(trace, CALLS_TIMEOUT_MS, err);
+    if (r == 0)
+        r = run(trace, &todo, size, err);
     if (r < 0) {
         trace_end(trace);
         return r;

@@ -21,10 +21,12 @@
 #include "runtime-hooks/trace.h"
 #include "shim/base/err.h"
 
-/* Stops the process; from here on it does nothing. */
+/* Stops the process; from here on it does nothing. When its tracer ends, it goes on as it was. */
 int reexec_stop(pid_t pid, struct trace *ret_trace, struct err *err);
 
-/* Runs the program in it; keep: descriptors that stay open (handover.h). On failure it goes on as
- * it was (with its descriptors marked close-on-exec). Either way it is not traced any more. */
-int reexec_run(const struct trace *trace, const struct start *start, bool is_init, pid_t parent,
+/* Runs the program in it; keep: at most HANDOVER_MAX descriptors that stay open (handover.h). On
+ * failure it goes on as it was (with its descriptors marked close-on-exec). Either way it is not
+ * traced any more. Within the call it depends on its tracer's life for part of a millisecond, which
+ * is why restart.h has one for it alone. */
+int reexec_run(struct trace *trace, const struct start *start, bool is_init, pid_t parent,
                const unsigned *keep, size_t n_keep, struct err *err);

@@ -3,6 +3,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,41 +12,71 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
-#define CALL_TIMEOUT_MS 5000
+#define LOOK_NS 5000000
+#define TRACER "\nTracerPid:"
 #define CODE_SEGMENT_64 0x33 /* __USER_CS: 64-bit user code on x86_64 */
 
-/* Waits until the tracee has stopped. A pidfd does not report ptrace stops, so this looks at short
- * intervals; a stop takes microseconds unless the task is frozen. */
-static int wait_stop(pid_t tid, uint64_t timeout_ms, int *ret_status) {
-    uint64_t end = io_monotonic_ns() + timeout_ms * 1000000u;
+/* -EAGAIN: it has not stopped yet. */
+static int look(pid_t tid, int *ret_status) {
+    pid_t r = waitpid(tid, ret_status, WNOHANG | __WALL);
 
-    for (;;) {
-        pid_t r = waitpid(tid, ret_status, WNOHANG | __WALL);
+    if (r < 0 && errno != EINTR)
+        return -errno;
+    if (r != tid)
+        return -EAGAIN;
+    return WIFSTOPPED(*ret_status) ? 0 : -ESRCH;
+}
 
-        if (r < 0 && errno != EINTR)
-            return -errno;
-        if (r == tid && !WIFSTOPPED(*ret_status))
-            return -ESRCH;
-        if (r == tid)
-            return 0;
-        if (io_monotonic_ns() > end)
-            return -ETIMEDOUT;
-        poll(NULL, 0, 1);
+/* Waits until the tracee has stopped. A pidfd does not report ptrace stops; SIGCHLD does, and being
+ * blocked it is not lost. It is not relied upon: whoever started us may have had it ignored. */
+static int wait_stop(pid_t tid, uint64_t end_ns, int *ret_status) {
+    const struct timespec patience = {.tv_nsec = LOOK_NS};
+    sigset_t child, old;
+    int r;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, &old);
+    while ((r = look(tid, ret_status)) == -EAGAIN) {
+        if (io_monotonic_ns() > end_ns) {
+            r = -ETIMEDOUT;
+            break;
+        }
+        sigtimedwait(&child, NULL, &patience);
     }
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    return r;
+}
+
+pid_t trace_tracer(pid_t tid) {
+    _cleanup_free_ char *path = io_format("/proc/%d/status", (int)tid), *text = NULL;
+    const char *line;
+    size_t size;
+
+    if (io_read_file(AT_FDCWD, path, 65536, &text, &size, NULL) < 0)
+        return 0;
+    line = strstr(text, TRACER);
+    return line ? (pid_t)strtol(line + strlen(TRACER), NULL, 10) : 0;
 }
 
 int trace_seize(pid_t tid, uint64_t timeout_ms, struct err *err) {
+    uint64_t end = io_monotonic_ns() + timeout_ms * 1000000u;
     int status, r;
 
-    if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD) < 0)
-        return err_errno(err, errno, "cannot trace process %d", (int)tid);
+    while (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD) < 0) {
+        r = errno;
+        if (r != EPERM || !trace_tracer(tid) || io_monotonic_ns() > end)
+            return err_errno(err, r, "cannot trace process %d", (int)tid);
+        poll(NULL, 0, 1);
+    }
     r = ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 ? -errno : 0;
     if (r == 0)
-        r = wait_stop(tid, timeout_ms, &status);
+        r = wait_stop(tid, end, &status);
     if (r < 0)
         return err_set(err, -r, "process %d does not stop", (int)tid);
     return 0;
@@ -81,7 +112,6 @@ static int find_entry(pid_t tid, uint64_t *ret_entry) {
 int trace_begin(pid_t tid, struct trace *ret_trace, struct err *err) {
     struct trace trace = {.tid = tid};
     struct iovec regs = {&trace.saved, sizeof(trace.saved)};
-    uint64_t all = ~UINT64_C(0);
 
     if (ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &regs) < 0)
         return err_errno(err, errno, "cannot read the registers of process %d", (int)tid);
@@ -89,22 +119,31 @@ int trace_begin(pid_t tid, struct trace *ret_trace, struct err *err) {
         return err_set(err, ENOTSUP, "process %d is not a 64-bit one", (int)tid);
     if (find_entry(tid, &trace.entry) < 0)
         return err_set(err, ENOTSUP, "process %d has no vdso to call from", (int)tid);
-    if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(all), &trace.old_mask) < 0 ||
-        ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all) < 0)
-        return err_errno(err, errno, "cannot block the signals of process %d", (int)tid);
     *ret_trace = trace;
     return 0;
 }
 
+int trace_block(struct trace *trace, uint64_t timeout_ms, struct err *err) {
+    uint64_t all = ~UINT64_C(0);
+
+    trace->end_ns = io_monotonic_ns() + timeout_ms * 1000000u;
+    if (ptrace(PTRACE_GETSIGMASK, trace->tid, sizeof(all), &trace->old_mask) < 0 ||
+        ptrace(PTRACE_SETSIGMASK, trace->tid, sizeof(all), &all) < 0)
+        return err_errno(err, errno, "cannot block the signals of process %d", (int)trace->tid);
+    trace->blocked = true;
+    return 0;
+}
+
 /* Lets it run to the next stop, which may be the entry or the exit of the call or an exec. */
-static int advance(pid_t tid, int *ret_status, struct err *err) {
+static int advance(const struct trace *trace, int *ret_status, struct err *err) {
     int r = 0;
 
-    if (ptrace(PTRACE_SYSCALL, tid, NULL, NULL) < 0)
+    if (ptrace(PTRACE_SYSCALL, trace->tid, NULL, NULL) < 0)
         r = -errno;
     if (r == 0)
-        r = wait_stop(tid, CALL_TIMEOUT_MS, ret_status);
-    return r < 0 ? err_set(err, -r, "process %d was lost while a call was made in it", (int)tid)
+        r = wait_stop(trace->tid, trace->end_ns, ret_status);
+    return r < 0 ? err_set(err, -r, "process %d was lost while a call was made in it",
+                           (int)trace->tid)
                  : 0;
 }
 
@@ -127,7 +166,7 @@ int trace_call(const struct trace *trace, long number, const uint64_t args[6], i
         return err_errno(err, errno, "cannot set the registers of process %d", (int)trace->tid);
     /* Entry and exit of the call; a stop for any other reason is passed over. */
     for (int stops = 0; stops < 2;) {
-        r = advance(trace->tid, &status, err);
+        r = advance(trace, &status, err);
         if (r < 0)
             return r;
         if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8))
@@ -158,9 +197,10 @@ void trace_end(const struct trace *trace) {
     struct user_regs_struct regs = trace->saved;
     struct iovec set = {&regs, sizeof(regs)};
 
-    restart_call(&regs);
-
-    ptrace(PTRACE_SETREGSET, trace->tid, NT_PRSTATUS, &set);
-    ptrace(PTRACE_SETSIGMASK, trace->tid, sizeof(trace->old_mask), &trace->old_mask);
+    if (trace->blocked) {
+        restart_call(&regs);
+        ptrace(PTRACE_SETREGSET, trace->tid, NT_PRSTATUS, &set);
+        ptrace(PTRACE_SETSIGMASK, trace->tid, sizeof(trace->old_mask), &trace->old_mask);
+    }
     ptrace(PTRACE_DETACH, trace->tid, NULL, NULL);
 }
