@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime-hooks/handover.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -60,14 +61,31 @@ size_t handover_prepare(const struct handover *handover, pid_t pid, struct start
     return n;
 }
 
-static bool is_old(const struct processes *old, const struct process *process, pid_t top) {
-    const struct process *found = processes_find(old, process->pid);
+int handover_workers(const struct target *target, pid_t top, struct workers *ret_workers) {
+    _cleanup_processes_ struct processes processes = {0};
+    size_t n = 0;
+    int r = processes_read(target, &processes, NULL);
 
-    return found && found->parent == top;
+    for (size_t i = 0; r == 0 && i < processes.n; i++) {
+        if (processes.list[i].parent != top)
+            continue;
+        if (n == HANDOVER_WORKERS)
+            return -E2BIG;
+        ret_workers->list[n++] = processes.list[i].pid;
+    }
+    ret_workers->n = n;
+    return r;
+}
+
+static bool is_old(const struct workers *old, pid_t pid) {
+    for (size_t i = 0; i < old->n; i++)
+        if (old->list[i] == pid)
+            return true;
+    return false;
 }
 
 /* Children of top: how many are new, and how many of the old are left; those get the signal. */
-static void count_children(const struct target *target, pid_t top, const struct processes *old,
+static void count_children(const struct target *target, pid_t top, const struct workers *old,
                            int signal, size_t *ret_new, size_t *ret_left) {
     _cleanup_processes_ struct processes processes = {0};
 
@@ -79,7 +97,7 @@ static void count_children(const struct target *target, pid_t top, const struct 
 
         if (process->parent != top)
             continue;
-        if (!is_old(old, process, top)) {
+        if (!is_old(old, process->pid)) {
             ++*ret_new;
             continue;
         }
@@ -90,7 +108,7 @@ static void count_children(const struct target *target, pid_t top, const struct 
 }
 
 void handover_finish(const struct handover *handover, const struct target *target, pid_t top,
-                     const struct processes *old) {
+                     const struct workers *old) {
     uint64_t start = io_monotonic_ns();
     size_t fresh = 0, left = 0;
 

@@ -7,14 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime-hooks/handover.h"
 #include "runtime-hooks/hold.h"
-#include "runtime-hooks/reexec.h"
+#include "runtime-hooks/restart.h"
+#include "runtime-hooks/trace.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/spawn.h"
 
-#define WORKER_GRACE_MS 1000 /* a worker may end its requests; then it is killed */
+#define TRACED_TIMEOUT_NS UINT64_C(10000000000) /* a dead patcher's child is done by then */
 #define LOOK_MS 5
 #define SETTLE_MS 100 /* a program that dies at its start has died by then */
 
@@ -34,6 +34,46 @@ static struct restart *add(struct pickup_plan *plan, const struct process *proce
     return restart;
 }
 
+/* A process that would be restarted in place and that somebody traces, or NULL. */
+static const struct process *find_traced(const struct processes *processes) {
+    for (size_t i = 0; i < processes->n; i++) {
+        const struct process *process = &processes->list[i];
+
+        if (process->affected && !processes_affected_ancestor(processes, process) &&
+            trace_tracer(process->pid))
+            return process;
+    }
+    return NULL;
+}
+
+/* The processes, marked. What a traced one is cannot be known, nor can it be restarted: it is
+ * waited for, as it may be in the hands of a patcher's child (restart.h). */
+static int read_affected(const struct patch_request *request, const struct target *target,
+                         const struct changes *changes, struct processes *ret_processes,
+                         struct err *err) {
+    uint64_t end = io_monotonic_ns() + TRACED_TIMEOUT_NS;
+
+    for (;;) {
+        _cleanup_processes_ struct processes processes = {0};
+        const struct process *traced;
+        int r = processes_read(target, &processes, err);
+
+        if (r < 0)
+            return r;
+        processes_mark(&processes, changes);
+        traced = request->pickup == PATCH_RESTART ? find_traced(&processes) : NULL;
+        if (!traced) {
+            *ret_processes = processes;
+            processes = (struct processes){0};
+            return 0;
+        }
+        if (io_monotonic_ns() > end)
+            return err_set(err, EBUSY, "%s (process %d) is traced by somebody else", traced->comm,
+                           (int)traced->pid);
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
 int pickup_make(const struct patch_request *request, const struct target *target,
                 const struct changes *changes, struct pickup_plan *ret_plan, struct err *err) {
     _cleanup_processes_ struct processes processes = {0};
@@ -41,10 +81,7 @@ int pickup_make(const struct patch_request *request, const struct target *target
     int r = 0;
 
     if (request->pickup != PATCH_LEAVE)
-        r = processes_read(target, &processes, err);
-    if (r < 0)
-        return r;
-    processes_mark(&processes, changes);
+        r = read_affected(request, target, changes, &processes, err);
     for (size_t i = 0; r == 0 && i < processes.n; i++) {
         const struct process *process = &processes.list[i];
         struct restart *restart;
@@ -63,62 +100,6 @@ int pickup_make(const struct patch_request *request, const struct target *target
     *ret_plan = plan;
     plan = (struct pickup_plan){0};
     return 0;
-}
-
-/* Ends the workers below a process that is stopped, and waits until they are gone or zombies. */
-static void end_workers(const struct target *target, const struct changes *changes, pid_t top) {
-    uint64_t start = io_monotonic_ns();
-    bool more = true, killed = false, asked = false;
-
-    while (more) {
-        _cleanup_processes_ struct processes processes = {0};
-        bool late = io_monotonic_ns() - start > WORKER_GRACE_MS * UINT64_C(1000000);
-
-        more = false;
-        if (processes_read(target, &processes, NULL) < 0)
-            return;
-        processes_mark(&processes, changes);
-        for (size_t i = 0; i < processes.n; i++) {
-            const struct process *process = &processes.list[i], *up = process;
-
-            for (size_t depth = 0; up && up->pid != top && depth < processes.n; depth++)
-                up = processes_find(&processes, up->parent);
-            if (!process->affected || process->pid == top || !up || up->pid != top)
-                continue;
-            more = true;
-            if (!asked || (late && !killed))
-                kill(process->pid, late ? SIGKILL : SIGTERM);
-        }
-        asked = true;
-        killed = killed || late;
-        if (more)
-            poll(NULL, 0, LOOK_MS);
-    }
-}
-
-static int restart_in_place(const struct target *target, const struct changes *changes,
-                            struct restart *restart, bool held, bool *ret_seamless,
-                            struct err *err) {
-    /* Who is stopped cannot serve while its successor starts. */
-    const struct handover *handover = held ? NULL : handover_find(restart->start.path);
-    _cleanup_processes_ struct processes before = {0};
-    unsigned fds[HANDOVER_MAX];
-    struct trace trace;
-    size_t n = 0;
-    int r = reexec_stop(restart->pid, &trace, err);
-
-    if (r < 0)
-        return r;
-    if (handover && processes_read(target, &before, NULL) == 0)
-        n = handover_prepare(handover, restart->pid, &restart->start, fds);
-    if (n == 0)
-        end_workers(target, changes, restart->pid);
-    r = reexec_run(&trace, &restart->start, restart->pid == target->init, restart->parent, fds, n,
-                   err);
-    *ret_seamless = n > 0;
-    if (r == 0 && n)
-        handover_finish(handover, target, restart->pid, &before);
-    return r;
 }
 
 static int run_inside(const struct target *target, char *const *argv, uint64_t timeout_ms,
