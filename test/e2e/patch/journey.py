@@ -49,10 +49,10 @@ class Patcher:
                        "signature_dirs": [self.signatures],
                        "package_dirs": [self.trusted] + ([debs] if debs else [])}, file)
 
-    def start(self, verb, *words):
+    def start(self, verb, *words, **options):
         return subprocess.Popen([PROGRAM, verb, "--json", *words], text=True, env=self.env,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
+                                stderr=subprocess.PIPE, **options)
 
     def __call__(self, verb, *words):
         """The answer, or None when it failed; why is shown."""
