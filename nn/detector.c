@@ -43,10 +43,11 @@ struct detector {
     double lasting;                  /* channel_lasting() up to this window */
     size_t told;                     /* windows in which this silence has alarmed */
     size_t odd;                      /* windows in a row whose counts were beyond the limit */
-    float born[UPCOMING];            /* processes created in this window and those before */
+    float births_in[UPCOMING];       /* processes created in this window and those before */
 
     /* of the window that is judged */
     const float *counts;
+    float born;             /* sum of births_in */
     bool channelled;        /* a channel looks at it: */
     enum model_group group; /* the last one whose counts are all known */
     float unseen[EVIDENCE_FEATURES];
@@ -115,7 +116,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
 void detector_reset(struct detector *d) {
     d->silence = d->told = d->odd = 0;
     d->lasting = 0;
-    memset(d->born, 0, sizeof(d->born));
+    memset(d->births_in, 0, sizeof(d->births_in));
 }
 
 void detector_free(struct detector *d) {
@@ -150,21 +151,19 @@ static bool is_complete(const struct detector *d) {
 }
 
 static void count_births(struct detector *d) {
-    memmove(&d->born[1], &d->born[0], (UPCOMING - 1) * sizeof(d->born[0]));
-    d->born[0] = 0;
+    memmove(&d->births_in[1], &d->births_in[0], (UPCOMING - 1) * sizeof(d->births_in[0]));
+    d->births_in[0] = d->born = 0;
     for (size_t c = 0; c < d->columns; c++)
         if (d->births[c] && d->counts[c] > 0)
-            d->born[0] += d->counts[c];
+            d->births_in[0] += d->counts[c];
+    for (size_t i = 0; i < UPCOMING; i++)
+        d->born += d->births_in[i];
 }
 
 /* A worker that comes up later does once what those of the recorded start-ups did. */
 static bool is_upcoming(const struct detector *d, size_t column) {
-    float born = 0;
-
-    for (size_t i = 0; i < UPCOMING; i++)
-        born += d->born[i];
     return d->rare[column] && !d->births[column] && (d->phases[column] & EVIDENCE_STARTUP) &&
-           !(d->phases[column] & EVIDENCE_STEADY) && d->counts[column] <= born;
+           !(d->phases[column] & EVIDENCE_STEADY) && d->counts[column] <= d->born;
 }
 
 /* The counts of a group into d->row, without those of workers that come up; false when it is empty or one of
