@@ -184,14 +184,10 @@ static int mark_descriptors(const struct trace *trace, const struct todo *todo, 
 }
 
 static uint64_t ignored_signals(pid_t pid) {
-    _cleanup_free_ char *path = io_format("/proc/%d/status", (int)pid), *text = NULL;
-    const char *line;
-    size_t size;
+    _cleanup_free_ char *path = io_format("/proc/%d/status", (int)pid);
+    uint64_t signals;
 
-    if (io_read_file(AT_FDCWD, path, 65536, &text, &size, NULL) < 0)
-        return 0;
-    line = strstr(text, "\nSigIgn:");
-    return line ? strtoull(line + strlen("\nSigIgn:"), NULL, 16) : 0;
+    return io_status_value(AT_FDCWD, path, "\nSigIgn:", 16, &signals) < 0 ? 0 : signals;
 }
 
 static void prepare(struct todo *todo, pid_t pid, const struct start *start, bool is_init,

@@ -29,21 +29,6 @@ int target_parent(int root, const char *path, const char **ret_base) {
     return rooted_open(root, parent, O_PATH | O_DIRECTORY, 0);
 }
 
-/* A number of /proc/PID/status, in base, behind key, which starts with a line's end. */
-static int status_value(int proc, const char *key, int base, uint64_t *ret_value) {
-    _cleanup_free_ char *text = NULL;
-    size_t size;
-    char *line;
-
-    if (io_read_file(proc, "status", 65536, &text, &size, NULL) < 0)
-        return -ESRCH;
-    line = strstr(text, key);
-    if (!line)
-        return -EINVAL;
-    *ret_value = strtoull(line + strlen(key), NULL, base);
-    return 0;
-}
-
 /* The host id that root has inside, from uid_map or gid_map. */
 static int mapped_root(int proc, const char *map, uint32_t *ret_id) {
     _cleanup_free_ char *text = NULL;
@@ -134,7 +119,7 @@ int target_open(pid_t init, struct target *ret_target, struct err *err) {
     if (mapped_root(target.proc, "uid_map", &target.uid) < 0 ||
         mapped_root(target.proc, "gid_map", &target.gid) < 0)
         return err_set(err, ENOTSUP, "the container has no root user");
-    r = status_value(target.proc, "\nCapBnd:", 16, &target.bounding);
+    r = io_status_value(target.proc, "status", "\nCapBnd:", 16, &target.bounding);
     if (r < 0)
         return err_set(err, -r, "the container's capabilities cannot be read");
     r = open_root(&target, err);
@@ -147,7 +132,7 @@ int target_open(pid_t init, struct target *ret_target, struct err *err) {
 
 int target_copy_filters(struct target *target, struct err *err) {
     uint64_t mode = 0;
-    int r = status_value(target->proc, "\nSeccomp:", 10, &mode);
+    int r = io_status_value(target->proc, "status", "\nSeccomp:", 10, &mode);
 
     if (r == 0 && mode == 0)
         return 0;

@@ -18,7 +18,6 @@
 #include "shim/base/io.h"
 
 #define LOOK_NS 5000000
-#define TRACER "\nTracerPid:"
 #define CODE_SEGMENT_64 0x33 /* __USER_CS: 64-bit user code on x86_64 */
 
 /* -EAGAIN: it has not stopped yet. */
@@ -54,14 +53,10 @@ static int wait_stop(pid_t tid, uint64_t end_ns, int *ret_status) {
 }
 
 pid_t trace_tracer(pid_t tid) {
-    _cleanup_free_ char *path = io_format("/proc/%d/status", (int)tid), *text = NULL;
-    const char *line;
-    size_t size;
+    _cleanup_free_ char *path = io_format("/proc/%d/status", (int)tid);
+    uint64_t tracer;
 
-    if (io_read_file(AT_FDCWD, path, 65536, &text, &size, NULL) < 0)
-        return 0;
-    line = strstr(text, TRACER);
-    return line ? (pid_t)strtol(line + strlen(TRACER), NULL, 10) : 0;
+    return io_status_value(AT_FDCWD, path, "\nTracerPid:", 10, &tracer) < 0 ? 0 : (pid_t)tracer;
 }
 
 int trace_seize(pid_t tid, uint64_t timeout_ms, struct err *err) {

@@ -95,15 +95,9 @@ void keeper_tell_started(struct keeper *keeper) {
 /* The notification names a thread; the process is its group. */
 static pid_t thread_group(pid_t tid) {
     _cleanup_free_ char *path = io_format("/proc/%d/status", (int)tid);
-    _cleanup_free_ char *text = NULL;
-    const char *line;
-    size_t size;
-    int tgid;
+    uint64_t group;
 
-    if (io_read_file(AT_FDCWD, path, 65536, &text, &size, NULL) < 0)
-        return tid;
-    line = strstr(text, "\nTgid:");
-    return line && sscanf(line, "\nTgid: %d", &tgid) == 1 ? tgid : tid;
+    return io_status_value(AT_FDCWD, path, "\nTgid:", 10, &group) < 0 ? tid : (pid_t)group;
 }
 
 void keeper_note_start(struct keeper *keeper) {

@@ -229,6 +229,20 @@ uint64_t io_hash(uint64_t hash, const void *data, size_t size) {
     return hash;
 }
 
+int io_status_value(int dir, const char *path, const char *key, int base, uint64_t *ret_value) {
+    _cleanup_free_ char *text = NULL;
+    const char *line;
+    size_t size;
+
+    if (io_read_file(dir, path, 65536, &text, &size, NULL) < 0)
+        return -ESRCH;
+    line = strstr(text, key);
+    if (!line)
+        return -EINVAL;
+    *ret_value = strtoull(line + strlen(key), NULL, base);
+    return 0;
+}
+
 int io_parse_u64(const char *text, uint64_t max, uint64_t *ret_value) {
     uint64_t value = 0;
 

@@ -53,6 +53,10 @@ uint64_t io_hash(uint64_t hash, const void *data, size_t size);
 /* Strict unsigned decimal parse of the whole string: -EINVAL for anything else, -ERANGE above max. */
 int io_parse_u64(const char *text, uint64_t max, uint64_t *ret_value);
 
+/* A number in base, behind key (which starts with a line's end), of a process's /proc/PID/status; dir, path: as
+ * openat takes them. -ESRCH when it cannot be read, -EINVAL when the key is not there. */
+int io_status_value(int dir, const char *path, const char *key, int base, uint64_t *ret_value);
+
 /* Nanoseconds of CLOCK_MONOTONIC and CLOCK_REALTIME. */
 uint64_t io_monotonic_ns(void);
 uint64_t io_realtime_ns(void);
