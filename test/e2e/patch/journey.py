@@ -7,6 +7,8 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 sys.path.insert(0, os.path.join(TOP, "test", "lib"))
+import engine           # noqa: E402
+
 BUILD = os.environ.get("OPATCH_BUILD", os.path.join(TOP, "build"))
 PROGRAM = os.path.join(BUILD, "shim", "opatch-patch")
 HOOK = os.path.join(BUILD, "shim", "opatch-hook")
@@ -84,6 +86,40 @@ class Patcher:
                 "--pid", str(pid), name]
 
 
+class Changed(engine.Bare):
+    """Containers whose config.json is changed before they are created."""
+
+    change = None
+
+    def restart(self, name):
+        path = os.path.join(self.directory, name, "config.json")
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        if self.change:
+            self.change(config, os.path.dirname(path))
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        super().restart(name)
+
+    def bundle(self, name):
+        return os.path.join(self.directory, name)
+
+
+class Watched(Changed):
+    """Such containers that are watched, as the programs around the patcher see it; key: their image's."""
+
+    def __init__(self, patcher, key):
+        super().__init__()
+        self.patcher, self.key = patcher, key
+
+    def change(self, config, place):
+        config["hooks"] = self.patcher.watch(place, 0, self.key)
+
+    def restart(self, name):
+        super().restart(name)
+        self.patcher.watch(self.bundle(name), self.pid(name), self.key)
+
+
 def start_time(pid):
     """Of a process; a restart in place does not change it, an end and a new start does."""
     with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
@@ -97,6 +133,20 @@ def wait_healthy(case, pid, seconds=20):
             return True
         time.sleep(0.1)
     return False
+
+
+def ask(pid, seconds=20):
+    """What the service answers, when it does."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done = subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "--", "/usr/bin/python3", "-c",
+                               "import urllib.request as u;"
+                               "print(u.urlopen('http://127.0.0.1:8080/', timeout=5).read().decode())"],
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+        time.sleep(0.1)
+    return None
 
 
 def leftovers(pid):
