@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "runtime-hooks/process.h"
@@ -13,38 +13,47 @@
 #include "shim/base/io.h"
 
 #define STOP_TIMEOUT_NS UINT64_C(2000000000)
+#define TRACE_TIMEOUT_NS UINT64_C(10000000000) /* more than a restart in place takes */
+#define LOOK_MS 1
 
 static const struct {
     const char *controller; /* as /proc/PID/cgroup names it between colons */
-    const char *directory, *file, *frozen, *thaw;
+    const char *directory, *file, *freeze, *thaw; /* words that differ in the first letter */
 } freezers[] = {
-    {":freezer:", "/sys/fs/cgroup/freezer", "freezer.state", "FR", "THAWED"}, /* FREEZING too */
+    {":freezer:", "/sys/fs/cgroup/freezer", "freezer.state", "FROZEN", "THAWED"},
     {"0::", "/sys/fs/cgroup/unified", "cgroup.freeze", "1", "0"},
     {"0::", "/sys/fs/cgroup", "cgroup.freeze", "1", "0"},
 };
 
-/* The state file of the first freezer that has the container frozen, open for writing, or -1. */
-static int open_frozen(const struct target *target, const char **ret_thaw) {
+/* The state file of a freezer, or NULL. */
+static char *state_file(const struct target *target, size_t freezer) {
     _cleanup_free_ char *groups = NULL;
+    const char *line, *path;
     size_t size;
 
     if (io_read_file(target->proc, "cgroup", 65536, &groups, &size, NULL) < 0)
-        return -1;
-    for (size_t i = 0; i < ARRAY_SIZE(freezers); i++) {
-        const char *line = strstr(groups, freezers[i].controller), *path;
-        _cleanup_free_ char *file = NULL, *text = NULL;
+        return NULL;
+    line = strstr(groups, freezers[freezer].controller);
+    if (!line)
+        return NULL;
+    path = line + strlen(freezers[freezer].controller);
+    return io_format("%s%.*s/%s", freezers[freezer].directory, (int)strcspn(path, "\n"), path,
+                     freezers[freezer].file);
+}
 
-        if (!line)
-            continue;
-        path = line + strlen(freezers[i].controller);
-        file = io_format("%s%.*s/%s", freezers[i].directory, (int)strcspn(path, "\n"), path,
-                         freezers[i].file);
-        *ret_thaw = freezers[i].thaw;
-        if (io_read_file(AT_FDCWD, file, 64, &text, &size, NULL) == 0 &&
-            strncmp(text, freezers[i].frozen, strlen(freezers[i].frozen)) == 0)
-            return open(file, O_WRONLY | O_CLOEXEC);
-    }
-    return -1;
+static bool is_frozen(const struct target *target, size_t freezer) {
+    _cleanup_free_ char *file = state_file(target, freezer), *text = NULL;
+    size_t size;
+
+    return file && io_read_file(AT_FDCWD, file, 64, &text, &size, NULL) == 0 &&
+           text[0] == freezers[freezer].freeze[0]; /* FREEZING too */
+}
+
+static int set(const struct target *target, size_t freezer, const char *word) {
+    _cleanup_free_ char *file = state_file(target, freezer);
+    _cleanup_close_ int fd = file ? open(file, O_WRONLY | O_CLOEXEC) : -1;
+
+    return fd < 0 ? -ENOENT : io_write_all(fd, word, strlen(word));
 }
 
 static void signal_all(const struct target *target, int number) {
@@ -55,45 +64,78 @@ static void signal_all(const struct target *target, int number) {
             kill(processes.list[i].pid, number);
 }
 
-static bool all_stopped(const struct target *target) {
-    _cleanup_processes_ struct processes processes = {0};
+static bool is_stopped(pid_t pid) {
+    _cleanup_free_ char *path = io_format("/proc/%d/stat", (int)pid), *text = NULL;
+    const char *state;
+    size_t size;
 
-    if (processes_read(target, &processes, NULL) < 0)
-        return true;
-    for (size_t i = 0; i < processes.n; i++) {
-        _cleanup_free_ char *path = io_format("/proc/%d/stat", (int)processes.list[i].pid);
-        _cleanup_free_ char *text = NULL;
-        const char *state;
-        size_t size;
-
-        if (io_read_file(AT_FDCWD, path, 4096, &text, &size, NULL) == 0 &&
-            (state = strrchr(text, ')')) && state[1] && !strchr("TtZX", state[2]))
-            return false;
-    }
-    return true;
+    return io_read_file(AT_FDCWD, path, 4096, &text, &size, NULL) < 0 ||
+           !(state = strrchr(text, ')')) || !state[1] || strchr("TtZX", state[2]);
 }
 
-int hold_take(const struct target *target, bool *ret_held, struct err *err) {
-    const char *thaw;
-    _cleanup_close_ int fd = open_frozen(target, &thaw);
-    uint64_t end = io_monotonic_ns() + STOP_TIMEOUT_NS;
+static bool is_untraced(pid_t pid) {
+    _cleanup_free_ char *path = io_format("/proc/%d/status", (int)pid);
+    uint64_t tracer;
+
+    return io_status_value(AT_FDCWD, path, "\nTracerPid:", 10, &tracer) < 0 || tracer == 0;
+}
+
+/* Waits until it is true of all processes. */
+static bool wait_all(const struct target *target, bool (*is)(pid_t), uint64_t timeout_ns) {
+    uint64_t end = io_monotonic_ns() + timeout_ns;
+
+    for (;;) {
+        _cleanup_processes_ struct processes processes = {0};
+        bool all = true;
+
+        if (processes_read(target, &processes, NULL) < 0)
+            return true;
+        for (size_t i = 0; all && i < processes.n; i++)
+            all = is(processes.list[i].pid);
+        if (all || io_monotonic_ns() > end)
+            return all;
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
+int hold_take(const struct target *target, struct hold *hold, struct err *err) {
+    size_t freezer = 0;
     int r;
 
-    *ret_held = fd >= 0;
-    if (fd < 0)
+    while (freezer < ARRAY_SIZE(freezers) && !is_frozen(target, freezer))
+        freezer++;
+    if (freezer == ARRAY_SIZE(freezers))
         return 0;
+    atomic_store(&hold->freezer, (int)freezer + 1);
     signal_all(target, SIGSTOP);
-    r = io_write_all(fd, thaw, strlen(thaw));
+    r = set(target, freezer, freezers[freezer].thaw);
     if (r < 0)
         return err_errno(err, -r, "cannot thaw the container");
-    while (!all_stopped(target)) {
-        if (io_monotonic_ns() > end)
-            return err_set(err, ETIMEDOUT, "the frozen container does not stop");
-        poll(NULL, 0, 1);
-    }
-    return 0;
+    return wait_all(target, is_stopped, STOP_TIMEOUT_NS)
+               ? 0
+               : err_set(err, ETIMEDOUT, "the frozen container does not stop");
 }
 
-void hold_release(const struct target *target) {
+bool hold_taken(const struct hold *hold) {
+    return atomic_load(&hold->freezer) > 0;
+}
+
+void hold_resume(const struct target *target, const struct hold *hold) {
+    if (hold_taken(hold))
+        signal_all(target, SIGCONT);
+}
+
+void hold_give_back(const struct target *target, struct hold *hold, bool (*released)(void *data),
+                    void *data) {
+    int freezer = atomic_load(&hold->freezer) - 1;
+
+    if (freezer < 0)
+        return;
+    wait_all(target, is_untraced, TRACE_TIMEOUT_NS);
+    set(target, (size_t)freezer, freezers[freezer].freeze);
     signal_all(target, SIGCONT);
+    /* Asked after it was frozen: who lets go says so first. */
+    if (released && released(data))
+        set(target, (size_t)freezer, freezers[freezer].thaw);
+    atomic_store(&hold->freezer, 0);
 }

@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "runtime-hooks/diff.h"
+#include "runtime-hooks/heir.h"
 #include "runtime-hooks/hold.h"
 #include "runtime-hooks/journal.h"
 #include "runtime-hooks/pickup.h"
@@ -19,6 +22,9 @@
 #include "shim/base/io.h"
 #include "shim/base/json.h"
 
+#define HEIR_PATIENCE_NS UINT64_C(60000000000) /* for the journal's lock */
+#define HEIR_LOOK_MS 20
+
 /* One patch on its way. */
 struct job {
     const struct patch_request *request;
@@ -29,13 +35,26 @@ struct job {
     struct json *phases; /* {"plan": ms, ...} */
     uint64_t phase_start, interrupted_ns;
     struct json *restarted;
-    int lock;  /* the package manager's */
-    bool held; /* the container was frozen, and its processes are stopped as long as we work */
+    int lock;          /* the package manager's */
+    struct hold *hold; /* of a container that was frozen; shared with the heir. NULL: not looked for */
+    bool goes_on;      /* who was frozen goes on at the end */
+    pid_t heir;
 };
 
+static void end_hold(struct job *job) {
+    if (!job->hold)
+        return;
+    if (job->goes_on)
+        hold_resume(&job->target, job->hold);
+    else
+        hold_give_back(&job->target, job->hold, job->request->released, job->request->notify_data);
+}
+
 static void job_free(struct job *job) {
-    if (job->held)
-        hold_release(&job->target);
+    end_hold(job);
+    heir_end(job->heir);
+    if (job->hold)
+        munmap(job->hold, sizeof(*job->hold));
     cleanup_closep(&job->lock);
     target_close(&job->target);
     journal_close(&job->journal);
@@ -75,7 +94,6 @@ static void tell(const struct patch_request *request, const char *rule, enum pri
 }
 
 static int open_job(const struct patch_request *request, struct job *job, struct err *err) {
-    int r;
 
     *job = (struct job){.request = request,
                         .phases = json_new(JSON_OBJECT),
@@ -83,15 +101,11 @@ static int open_job(const struct patch_request *request, struct job *job, struct
                         .target = {.pidfd = -1, .proc = -1, .root = -1, .old_root = -1},
                         .journal = {.lock = -1, .blobs = -1},
                         .lock = -1};
-    r = target_open(request->init_pid, &job->target, err);
-    return r < 0 ? r : journal_lock(request->data_dir, request->id, &job->journal, err);
+    return target_open(request->init_pid, &job->target, err);
 }
 
-/* To change it, not only to look at it. */
-static int open_to_change(const struct patch_request *request, struct job *job, struct err *err) {
-    int r = open_job(request, job, err);
-
-    return r < 0 ? r : hold_take(&job->target, &job->held, err);
+static int lock_journal(struct job *job, struct err *err) {
+    return journal_lock(job->request->data_dir, job->request->id, &job->journal, err);
 }
 
 static int find_manager(struct job *job, struct err *err) {
@@ -121,7 +135,7 @@ static int undo(struct job *job, struct err *err) {
         record_restore_pickup(journal->about, &request);
         r = pickup_make(&request, &job->target, &journal->changes, &pickup, err);
         if (r == 0)
-            r = pickup_run(&request, &job->target, &journal->changes, &pickup, job->held,
+            r = pickup_run(&request, &job->target, &journal->changes, &pickup, job->hold,
                            &interrupted, err);
         record_free_pickup(&request);
     }
@@ -141,12 +155,42 @@ static int recover(struct job *job, struct err *err) {
     return r < 0 ? err_prefix(err, r, "cannot undo an interrupted patch") : 1;
 }
 
-int patch_recover(const char *data_dir, const char *id, pid_t init_pid, struct err *err) {
-    struct patch_request request = {.id = id, .init_pid = init_pid, .data_dir = data_dir};
-    _cleanup_(job_free) struct job job = {.lock = -1};
-    int r = open_to_change(&request, &job, err);
+/* In the heir of a patcher that died. The lock may still be with who that left behind, or with the next
+ * patcher, which recovers too. */
+static void inherit(void *data) {
+    struct job *job = data;
+    uint64_t end = io_monotonic_ns() + HEIR_PATIENCE_NS;
+    struct err err;
+    int r;
 
-    return r < 0 ? r : recover(&job, err);
+    while ((r = lock_journal(job, &err)) == -EBUSY && io_monotonic_ns() < end)
+        poll(NULL, 0, HEIR_LOOK_MS);
+    if (r == 0)
+        r = recover(job, &err);
+    if (r > 0)
+        tell(job->request, "patch rolled back", PRIORITY_WARNING,
+             "The patcher ended before its patch was proven; it was undone", NULL);
+    if (r < 0)
+        tell(job->request, "patch failed", PRIORITY_ERROR, err.text, NULL);
+    journal_close(&job->journal);
+    end_hold(job);
+}
+
+/* To change the container, not only to look at it: from here on it is whole whatever becomes of us. */
+static int open_to_change(const struct patch_request *request, struct job *job, struct err *err) {
+    void *shared;
+    int r = open_job(request, job, err);
+
+    if (r < 0)
+        return r;
+    shared = mmap(NULL, sizeof(*job->hold), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return err_errno(err, errno, "cannot map memory");
+    job->hold = shared;
+    r = heir_start(inherit, job, &job->heir, err);
+    if (r == 0)
+        r = lock_journal(job, err);
+    return r < 0 ? r : hold_take(&job->target, job->hold, err);
 }
 
 static int make_plan(struct job *job, struct err *err) {
@@ -220,7 +264,7 @@ static int take_effect(struct job *job, struct err *err) {
     if (r == 0)
         r = pickup_make(job->request, &job->target, &journal->changes, &pickup, err);
     if (r == 0)
-        r = pickup_run(job->request, &job->target, &journal->changes, &pickup, job->held,
+        r = pickup_run(job->request, &job->target, &journal->changes, &pickup, job->hold,
                        &job->interrupted_ns, err);
     phase(job, "pick_up");
     if (r == 0)
@@ -274,6 +318,8 @@ int patch_plan(const struct patch_request *request, struct json **ret_plan, stru
     int r = open_job(request, &job, err);
 
     if (r == 0)
+        r = lock_journal(&job, err);
+    if (r == 0)
         r = make_plan(&job, err);
     /* What will change is known when it has been done, and the view is there to do it in. */
     if (r == 0)
@@ -325,6 +371,7 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
         tell(request, "patch failed", PRIORITY_ERROR, sentence, NULL);
         return r;
     }
+    job.goes_on = true;
     json_add(job.phases, "total", json_new_double(ms_since(start)));
     times = event_times(&job);
     kept =
@@ -357,6 +404,7 @@ int patch_rollback(const struct patch_request *request, struct json **ret_result
         r = undo(&job, err);
     if (r < 0)
         return r;
+    job.goes_on = true;
     json_add(result, "restarted", take_ptr(job.restarted));
     json_add(result, "ms", json_new_double(ms_since(start)));
     *ret_result = take_ptr(result);

@@ -12,8 +12,8 @@
  *
  * Invariants:
  *  1. Nothing in the container's files changes before the journal with all old states is on disk.
- *  2. A journal that is found later brings every file back to old (patch_recover), unless it says
- *     that the patch was proven.
+ *  2. When the patcher dies, its heir (heir.h) brings every file back to old from the journal, unless that
+ *     says that the patch was proven; when the heir dies too, the next patcher does.
  *  3. Nothing of lists, caches or downloads ever enters the container.
  *  4. The container never chooses what the host fetches, from whom, or which host path is written.
  */
@@ -55,6 +55,9 @@ struct patch_request {
     const char *const *package_dirs; /* trusted directories with SHA256SUMS; NULL-ended, or NULL */
     uint64_t deadline_ms;            /* of pick up and verification together; 0: 30 s */
 
+    /* Whether who had frozen the container has let it go since the patch began. NULL: that is not known. */
+    bool (*released)(void *notify_data);
+
     /* Told at each event ("patch started", "patch applied", "patch failed", "patch rolled back");
      * takes event->fields over. May be NULL. */
     void (*notify)(struct event *event, void *data);
@@ -70,19 +73,14 @@ int patch_plan(const struct patch_request *request, struct json **ret_plan, stru
 
 /* Applies it. *ret_result: the plan's members and {"changed":{"files","bytes"},"phases_ms":{...},
  * "restarted":[...],"interrupted_ms","kept":bool,"vex":{OpenVEX document}}. On failure the
- * container is as it was (the sentence says so, or what could not be brought back); *ret_result is
- * untouched. */
+ * container is as it was (the sentence says so, or what could not be brought back), frozen if it was; *ret_result
+ * is untouched. Who was frozen goes on when the patch is in, and when it was taken back. */
 int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err);
 
 /* Takes the last applied patch of the container back and has it picked up; for the image it counts
  * as proven no longer. Uses id, init_pid, image, data_dir, deadline_ms and notify. -ENOENT: there
  * is none. */
 int patch_rollback(const struct patch_request *request, struct json **ret_result, struct err *err);
-
-/* Brings the container's files to old when a patcher died before its patch was proven; to be called
- * before anything else is done to the container. Returns 1 when there was something to undo, 0 when
- * not. patch_apply and patch_rollback do it themselves. */
-int patch_recover(const char *data_dir, const char *id, pid_t init_pid, struct err *err);
 
 /* Forgets the journal of a container that is gone. */
 int patch_discard(const char *data_dir, const char *id, struct err *err);

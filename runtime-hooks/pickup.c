@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime-hooks/hold.h"
 #include "runtime-hooks/restart.h"
 #include "runtime-hooks/trace.h"
 #include "shim/base/cleanup.h"
@@ -158,15 +157,15 @@ static int wait_served(const struct target *target, const struct changes *change
 }
 
 int pickup_run(const struct patch_request *request, const struct target *target,
-               const struct changes *changes, struct pickup_plan *plan, bool held,
-               uint64_t *ret_interrupted_ns, struct err *err) {
+               const struct changes *changes, struct pickup_plan *plan,
+               const struct hold *hold, uint64_t *ret_interrupted_ns, struct err *err) {
     uint64_t end = deadline_ns(request), start = io_monotonic_ns(), served = start;
     bool seamless = true, interrupted = false;
     int r = 0;
 
     *ret_interrupted_ns = 0;
-    if (held && (plan->n == 0 || request->pickup != PATCH_RESTART))
-        hold_release(target);
+    if (plan->n == 0 || request->pickup != PATCH_RESTART)
+        hold_resume(target, hold);
     if (plan->n == 0)
         return 0;
     if (request->pickup == PATCH_RELOAD)
@@ -174,11 +173,10 @@ int pickup_run(const struct patch_request *request, const struct target *target,
     for (size_t i = 0; r == 0 && request->pickup == PATCH_RESTART && i < plan->n; i++) {
         if (plan->list[i].how != RESTART_IN_PLACE)
             continue;
-        r = restart_in_place(target, changes, &plan->list[i], held, &seamless, err);
+        r = restart_in_place(target, changes, &plan->list[i], hold_taken(hold), &seamless, err);
         interrupted = interrupted || !seamless;
     }
-    if (held)
-        hold_release(target);
+    hold_resume(target, hold);
     if (r == 0)
         r = wait_served(target, changes, plan, end, &served, err);
     if (r < 0)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "runtime-hooks/change.h"
+#include "runtime-hooks/hold.h"
 #include "runtime-hooks/patch.h"
 #include "runtime-hooks/ports.h"
 #include "runtime-hooks/process.h"
@@ -33,13 +34,13 @@ struct pickup_plan {
 int pickup_make(const struct patch_request *request, const struct target *target,
                 const struct changes *changes, struct pickup_plan *ret_plan, struct err *err);
 
-/* Does it, and waits until the same ports listen again and nobody maps an old file any more. held:
- * the processes are stopped (hold.h); they go on before the waiting.
+/* Does it, and waits until the same ports listen again and nobody maps an old file any more. Of a
+ * container that was frozen the processes are stopped (hold.h); they go on before the waiting.
  * *ret_interrupted_ns: from the first stop to the last port. -ETIMEDOUT at the request's deadline.
  */
 int pickup_run(const struct patch_request *request, const struct target *target,
-               const struct changes *changes, struct pickup_plan *plan, bool held,
-               uint64_t *ret_interrupted_ns, struct err *err);
+               const struct changes *changes, struct pickup_plan *plan,
+               const struct hold *hold, uint64_t *ret_interrupted_ns, struct err *err);
 
 /* The request's health command inside, repeated until it succeeds or the deadline is over. */
 int pickup_health(const struct patch_request *request, const struct target *target,

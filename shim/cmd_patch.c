@@ -28,6 +28,7 @@ struct command {
     struct options options;
     struct config config;
     struct state state;
+    char *dir; /* the watched container's, or NULL */
     struct signature_store store;
     struct json *bundle; /* the container's config.json, or NULL */
     char **args, **env;  /* pointers into it, NULL-ended */
@@ -81,7 +82,14 @@ static int find_container(struct command *command, const char *id, struct err *e
         command->state.init_pid = command->options.pid;
         return 0;
     }
-    return state_find(command->config.state_dir, id, &command->state, NULL, err);
+    return state_find(command->config.state_dir, id, &command->state, &command->dir, err);
+}
+
+static bool released(void *data) {
+    const struct command *command = data;
+    _cleanup_state_ struct state now = {0};
+
+    return command->state.held && state_load(command->dir, &now, NULL) == 0 && !now.held;
 }
 
 /* The texts of an array of strings; only the list itself is fresh. */
@@ -182,6 +190,7 @@ static int patch(struct command *command, const char *verb, char *const *words, 
                                     .manager = command->options.manager,
                                     .package = command->options.package,
                                     .fixed = command->options.fixed,
+                                    .released = released,
                                     .notify = notify,
                                     .notify_data = command};
     int r;
@@ -209,6 +218,7 @@ static int patch(struct command *command, const char *verb, char *const *words, 
 static void command_free(struct command *command) {
     if (command->events >= 0)
         close(command->events);
+    free(command->dir);
     free(command->args);
     free(command->env);
     json_free(command->bundle);

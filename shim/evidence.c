@@ -153,7 +153,7 @@ void evidence_read(struct evidence_reader *reader, struct tally *tally, int noti
     if (r < 0 || ioctl(notify_fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &notif->id) < 0)
         return;
     if (is_new(reader, feature->kind, comm, what))
-        tally_add_evidence(tally, pid, feature->kind, comm, what);
+        tally_add_evidence(tally, feature->kind, comm, what);
     if (feature->kind == EVIDENCE_EXEC)
         forget_name(reader, pid);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -56,7 +57,8 @@ static void retry_monitor(struct shared *s) {
 
 void keeper_start_monitor(struct keeper *keeper) {
     struct shared *s = keeper->shared;
-    char *argv[] = {(char *)(uintptr_t) "opatch-monitor", (char *)(uintptr_t)keeper->dir, NULL};
+    _cleanup_free_ char *seen = io_format("%" PRIu64, atomic_load(&s->monitor_end_ns));
+    char *argv[] = {(char *)(uintptr_t) "opatch-monitor", (char *)(uintptr_t)keeper->dir, seen, NULL};
     int pair[2], fds[MONITOR_FDS - MONITOR_SOCKET], r;
 
     atomic_store(&s->monitor_retry_ns, 0);
@@ -87,12 +89,13 @@ void keeper_monitor_ended(struct keeper *keeper) {
     if (!shared_ended(s, HELD_MONITOR))
         return;
     shared_reap(s, HELD_MONITOR);
+    atomic_store(&s->monitor_end_ns, io_monotonic_ns());
     if (io_monotonic_ns() - atomic_load(&s->monitor_start_ns) > MONITOR_PROVEN_NS)
         atomic_store(&s->monitor_failures, 0);
     retry_monitor(s);
     shared_drop(s, HELD_MONITOR_SOCKET);
     shared_drop(s, HELD_MONITOR);
-    if (atomic_load(&s->frozen))
+    if (keeper->state.held)
         keeper_freeze(keeper, false); /* nobody is left to decide */
 }
 
@@ -148,6 +151,9 @@ void keeper_child_ended(struct keeper *keeper) {
         model = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         message.type = MESSAGE_MODEL;
         message.value = model < 0 ? (uint32_t)errno : 0;
+    } else if (message.value == 0 && keeper->state.held) {
+        keeper->state.held = false; /* the patcher has let it go on */
+        keeper_save(keeper);
     }
     if (shared_fd(s, HELD_MONITOR_SOCKET) >= 0)
         message_send(shared_fd(s, HELD_MONITOR_SOCKET), &message, &model, model >= 0);
@@ -197,8 +203,9 @@ static bool is_signature_id(const char *id) {
            strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == strlen(id);
 }
 
+/* Who has been patched by hand goes on already, and is not killed. */
 static void hold(struct keeper *keeper, uint32_t what) {
-    if (what == HOLD_KILL && state_alive(&keeper->state))
+    if (what == HOLD_KILL && state_alive(&keeper->state) && keeper_is_frozen(keeper))
         kill(keeper->state.init_pid, SIGKILL);
     keeper_freeze(keeper, what == HOLD_FREEZE);
 }

@@ -116,7 +116,15 @@ static void load_signatures(struct monitor *m, const int fds[CONFIG_MAX_DIRS]) {
         free(dirs[--n]);
 }
 
-static int set_up(struct monitor *m, const char *dir, struct err *err) {
+/* The evidence that the last monitor, which ended then, may not have judged. */
+static uint64_t unjudged(const struct tally *tally, uint64_t end_ns) {
+    uint64_t windows = 2 * WINDOW_MS * UINT64_C(1000000);
+
+    return tally_evidence_since(tally, end_ns > windows ? end_ns - windows : 0);
+}
+
+/* end_ns: CLOCK_MONOTONIC, when the container's last monitor ended; 0: this is the first. */
+static int set_up(struct monitor *m, const char *dir, uint64_t end_ns, struct err *err) {
     /* Windows of all monitors begin at the same moments: see counters.h. */
     uint64_t window = WINDOW_MS * UINT64_C(1000000), at = (io_monotonic_ns() / window + 1) * window;
     struct itimerspec every = {{0, (long)window},
@@ -148,6 +156,7 @@ static int set_up(struct monitor *m, const char *dir, struct err *err) {
         return r;
     load_accepted(m, accepted);
     monitor_collect_init(m);
+    m->evidence_cursor = unjudged(m->tally, end_ns);
     monitor_set_phase(m, PHASE_LEARNING);
     if (model >= 0)
         monitor_take_model(m, model, 0);
@@ -235,10 +244,11 @@ int main(int argc, char *argv[]) {
     struct monitor monitor = {.events_fd = -1, .root_fd = -1, .cpu_fd = -1, .memory_fd = -1,
                               .watches.fd = -1, .counters_fd = -1, .abnormal_row = UINT64_MAX};
     struct err err = {0};
+    uint64_t end_ns;
 
-    if (argc != 2 || strlen(argv[1]) < 16)
+    if (argc != 3 || strlen(argv[1]) < 16 || io_parse_u64(argv[2], UINT64_MAX, &end_ns) < 0)
         return 2;
-    if (set_up(&monitor, argv[1], &err) < 0) {
+    if (set_up(&monitor, argv[1], end_ns, &err) < 0) {
         if (monitor.events_fd >= 0)
             report_end(&monitor, err.text);
         return 1;

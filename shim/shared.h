@@ -51,7 +51,6 @@ struct shared {
     struct tally *tally; /* shared mapping at the same address in both */
     _Atomic int fds[HELD_PLACES];
     _Atomic int child_kind;  /* of HELD_CHILD */
-    _Atomic int frozen;      /* the container is frozen by us */
     _Atomic int live;        /* slots in use */
     _Atomic int ever_live;   /* a listener has come */
     _Atomic int caller_gone; /* the runtime that creates the container has ended */
@@ -60,7 +59,8 @@ struct shared {
     _Atomic int restored;    /* config.json is the original again */
     _Atomic int told_stop;   /* the event of the container's end is written */
     _Atomic int finished;    /* nothing is left to do for anybody */
-    _Atomic uint64_t monitor_start_ns, monitor_retry_ns; /* CLOCK_MONOTONIC; retry 0: nothing to do */
+    /* CLOCK_MONOTONIC; end 0: none has ended; retry 0: nothing to do */
+    _Atomic uint64_t monitor_start_ns, monitor_end_ns, monitor_retry_ns;
     _Atomic unsigned monitor_failures;
 
     /* the notification in flight */

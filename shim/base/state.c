@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -62,6 +61,7 @@ int state_save(const char *dir, const struct state *state, struct err *err) {
         json_add(root, strings[i].name, json_new_string(*value ? *value : ""));
     }
     json_add(root, "alarms", json_new_u64(state->alarms));
+    json_add(root, "held", json_new_bool(state->held));
     json_add(root, "created_ns", json_new_u64(state->created_ns));
     json_add(root, "init_pid", json_new_u64((uint64_t)state->init_pid));
     json_add(root, "init_starttime", json_new_u64(state->init_starttime));
@@ -71,6 +71,7 @@ int state_save(const char *dir, const struct state *state, struct err *err) {
 }
 
 static int read_numbers(const struct json *root, struct state *state) {
+    const struct json *held = json_get(root, "held");
     uint64_t init_pid, keeper_pid;
 
     if (json_u64(json_get(root, "alarms"), &state->alarms) < 0 ||
@@ -80,6 +81,7 @@ static int read_numbers(const struct json *root, struct state *state) {
         json_u64(json_get(root, "keeper_pid"), &keeper_pid) < 0 || init_pid > INT32_MAX ||
         keeper_pid > INT32_MAX)
         return -EINVAL;
+    state->held = held && held->type == JSON_BOOL && held->boolean;
     state->init_pid = (pid_t)init_pid;
     state->keeper_pid = (pid_t)keeper_pid;
     return 0;

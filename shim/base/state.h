@@ -3,6 +3,7 @@
  * by the keeper after that, read by the commands. Directories are 0700 root. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -35,6 +36,7 @@ struct state {
     char *cve;     /* last named, else "" */
     char *alarm;   /* id of the last alarm, else "" */
     uint64_t alarms;
+    bool held; /* mode hold: frozen until a patch is in or its time is over */
     uint64_t created_ns;    /* CLOCK_REALTIME */
     pid_t init_pid;         /* 0 until the program has started */
     uint64_t init_starttime; /* field 22 of /proc/PID/stat: guards against pid reuse */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "shim/base/cleanup.h"
+#include "shim/base/io.h"
 
 int tally_create(int *ret_fd, struct tally **ret_tally) {
     _cleanup_close_ int fd = memfd_create("opatch-tally", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -55,14 +56,14 @@ static void copy_cut(char *to, size_t size, const char *from) {
     memset(to + len, 0, size - len);
 }
 
-void tally_add_evidence(struct tally *tally, int pid, enum evidence_kind kind, const char *comm,
+void tally_add_evidence(struct tally *tally, enum evidence_kind kind, const char *comm,
                         const char *what) {
     uint64_t seq = atomic_load_explicit(&tally->records, memory_order_relaxed);
     struct tally_record *record = &tally->ring[seq % TALLY_RING];
 
     atomic_store_explicit(&record->stamp, 0, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    record->pid = pid;
+    record->time_ns = io_monotonic_ns();
     record->kind = kind;
     copy_cut(record->comm, sizeof(record->comm), comm);
     copy_cut(record->what, sizeof(record->what), what);
@@ -91,4 +92,13 @@ size_t tally_read_evidence(const struct tally *tally, uint64_t *cursor, struct e
             n++;
     }
     return n;
+}
+
+uint64_t tally_evidence_since(const struct tally *tally, uint64_t time_ns) {
+    uint64_t cursor = atomic_load_explicit(&tally->records, memory_order_acquire);
+    uint64_t oldest = cursor > TALLY_RING ? cursor - TALLY_RING : 0;
+
+    while (cursor > oldest && tally->ring[(cursor - 1) % TALLY_RING].time_ns >= time_ns)
+        cursor--;
+    return cursor;
 }

@@ -12,12 +12,12 @@
 
 #include "shim/base/features.h"
 
-#define TALLY_VERSION 1u
+#define TALLY_VERSION 2u
 #define TALLY_RING 256u
 
 struct tally_record {
     _Atomic uint64_t stamp; /* sequence number + 1; 0 while it is being written */
-    int32_t pid;            /* thread id on the host */
+    uint64_t time_ns;       /* CLOCK_MONOTONIC */
     uint32_t kind;          /* enum evidence_kind */
     char comm[16];
     char what[208];
@@ -41,10 +41,13 @@ int tally_create(int *ret_fd, struct tally **ret_tally);
 int tally_open(int fd, const struct tally **ret_tally);
 
 /* Writer: adds one record; what is cut to fit. */
-void tally_add_evidence(struct tally *tally, int pid, enum evidence_kind kind, const char *comm,
+void tally_add_evidence(struct tally *tally, enum evidence_kind kind, const char *comm,
                         const char *what);
 
 /* Reader: copies the records from *cursor on, at most max, and advances *cursor; what was
  * overwritten meanwhile is skipped. Returns how many were copied (row is left 0). */
 size_t tally_read_evidence(const struct tally *tally, uint64_t *cursor, struct evidence *ret,
                            size_t max);
+
+/* Reader: the cursor of the oldest record that is not older than this moment. */
+uint64_t tally_evidence_since(const struct tally *tally, uint64_t time_ns);

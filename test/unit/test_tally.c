@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include "shim/base/io.h"
 #include "shim/base/tally.h"
 #include "test/unit/unit.h"
 
@@ -72,8 +73,8 @@ static void gives_evidence_in_order(void **state) {
     uint64_t cursor = 0;
 
     assert_int_equal(tally_read_evidence(f->tally, &cursor, got, 4), 0);
-    tally_add_evidence(f->tally, 10, EVIDENCE_EXEC, "sh", "/bin/ls");
-    tally_add_evidence(f->tally, 11, EVIDENCE_CONNECT, "nc", "inet:127.0.0.1:80");
+    tally_add_evidence(f->tally, EVIDENCE_EXEC, "sh", "/bin/ls");
+    tally_add_evidence(f->tally, EVIDENCE_CONNECT, "nc", "inet:127.0.0.1:80");
     assert_int_equal(tally_read_evidence(f->tally, &cursor, got, 1), 1);
     assert_int_equal(got[0].kind, EVIDENCE_EXEC);
     assert_string_equal(got[0].comm, "sh");
@@ -81,6 +82,28 @@ static void gives_evidence_in_order(void **state) {
     assert_int_equal(tally_read_evidence(f->tally, &cursor, got, 4), 1);
     assert_string_equal(got[0].what, "inet:127.0.0.1:80");
     assert_int_equal(tally_read_evidence(f->tally, &cursor, got, 4), 0);
+}
+
+static void finds_evidence_since_a_moment(void **state) {
+    struct fixture *f = *state;
+    uint64_t moment = 0, cursor;
+    struct evidence got[1];
+
+    assert_int_equal(tally_evidence_since(f->tally, 0), 0);
+    for (int i = 0; i < (int)TALLY_RING + 10; i++) {
+        char what[32];
+
+        if (i == (int)TALLY_RING + 5)
+            moment = io_monotonic_ns();
+        snprintf(what, sizeof(what), "/%d", i);
+        tally_add_evidence(f->tally, EVIDENCE_OPEN, "x", what);
+    }
+    cursor = tally_evidence_since(f->tally, moment);
+    assert_int_equal(cursor, TALLY_RING + 5);
+    assert_int_equal(tally_read_evidence(f->tally, &cursor, got, 1), 1);
+    assert_string_equal(got[0].what, "/261");
+    assert_int_equal(tally_evidence_since(f->tally, 0), 10);
+    assert_int_equal(tally_evidence_since(f->tally, UINT64_MAX), TALLY_RING + 10);
 }
 
 static void cuts_what_is_too_long(void **state) {
@@ -91,7 +114,7 @@ static void cuts_what_is_too_long(void **state) {
 
     memset(path, 'a', sizeof(path));
     path[sizeof(path) - 1] = '\0';
-    tally_add_evidence(f->tally, 1, EVIDENCE_OPEN, "a name of more than sixteen", path);
+    tally_add_evidence(f->tally, EVIDENCE_OPEN, "a name of more than sixteen", path);
     assert_int_equal(tally_read_evidence(f->tally, &cursor, got, 1), 1);
     assert_int_equal(strlen(got[0].comm), 15);
     assert_int_equal(strlen(got[0].what), sizeof(got[0].what) - 1);
@@ -105,7 +128,7 @@ static void keeps_the_newest_of_a_flood(void **state) {
 
     for (unsigned i = 0; i < TALLY_RING * 2 + 5; i++) {
         snprintf(what, sizeof(what), "%u", i);
-        tally_add_evidence(f->tally, 1, EVIDENCE_OPEN, "x", what);
+        tally_add_evidence(f->tally, EVIDENCE_OPEN, "x", what);
     }
     assert_int_equal(tally_read_evidence(f->tally, &cursor, got, TALLY_RING + 8), TALLY_RING);
     assert_string_equal(got[0].what, "261"); /* 2 * 256 + 5 - 256 */
@@ -118,7 +141,7 @@ static void skips_what_is_not_whole(void **state) {
     uint64_t cursor = 0;
 
     for (int i = 0; i < 3; i++)
-        tally_add_evidence(f->tally, 1, EVIDENCE_OPEN, "x", "y");
+        tally_add_evidence(f->tally, EVIDENCE_OPEN, "x", "y");
     atomic_store(&f->tally->ring[0].stamp, 0); /* being written */
     f->tally->ring[1].kind = EVIDENCE_KINDS;   /* of a newer writer */
     assert_int_equal(tally_read_evidence(f->tally, &cursor, got, 4), 1);
@@ -131,7 +154,7 @@ static void *write_numbers(void *data) {
 
     for (unsigned i = 0; i < 200000; i++) {
         snprintf(text, sizeof(text), "%08u", i);
-        tally_add_evidence(tally, (int)i, EVIDENCE_EXEC, text, text);
+        tally_add_evidence(tally, EVIDENCE_EXEC, text, text);
     }
     return NULL;
 }
@@ -164,6 +187,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(is_shared_and_sealed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_another_size_or_version, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gives_evidence_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(finds_evidence_since_a_moment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cuts_what_is_too_long, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_the_newest_of_a_flood, set_up, tear_down),
         cmocka_unit_test_setup_teardown(skips_what_is_not_whole, set_up, tear_down),

@@ -156,3 +156,27 @@ def leftovers(pid):
                             "*.rpm", ")"],
                            stdout=subprocess.PIPE, text=True, check=False).stdout
     return found.split()
+
+
+def installed(pid, package):
+    text = subprocess.run(["dpkg-query", f"--admindir=/proc/{pid}/root/var/lib/dpkg", "-W", "-f",
+                           "${Version}", package], stdout=subprocess.PIPE, text=True, check=False)
+    return text.stdout
+
+
+def cgroup_file(pid, controller, name):
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if controller in controllers.split(","):
+                return f"/sys/fs/cgroup/{controller}{path}/{name}"
+    return None
+
+
+def write(path, text):
+    with open(path, "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode("ascii"))
+
+
+def freeze(pid):
+    write(cgroup_file(pid, "freezer", "freezer.state"), "FROZEN")

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime-hooks/heir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "shim/base/cleanup.h"
+
+static void wait_and_inherit(int patcher, void (*inherit)(void *data), void *data) {
+    struct pollfd end = {.fd = patcher, .events = POLLIN};
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    signal(SIGPIPE, SIG_IGN);
+    while (poll(&end, 1, -1) < 0 && errno == EINTR)
+        ;
+    inherit(data);
+}
+
+int heir_start(void (*inherit)(void *data), void *data, pid_t *ret_heir, struct err *err) {
+    _cleanup_close_ int patcher = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    sigset_t all, old;
+    pid_t pid;
+    int code;
+
+    if (patcher < 0)
+        return err_errno(err, errno, "pidfd_open");
+    sigfillset(&all); /* until it is in its own session */
+    sigprocmask(SIG_SETMASK, &all, &old);
+    pid = fork();
+    code = errno;
+    if (pid == 0)
+        setsid();
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    if (pid < 0)
+        return err_errno(err, code, "cannot run a child");
+    if (pid == 0) {
+        wait_and_inherit(patcher, inherit, data);
+        _exit(0);
+    }
+    *ret_heir = pid;
+    return 0;
+}
+
+void heir_end(pid_t heir) {
+    if (heir <= 0)
+        return;
+    kill(heir, SIGKILL);
+    while (waitpid(heir, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
