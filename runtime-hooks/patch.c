@@ -37,7 +37,7 @@ struct job {
     struct json *restarted;
     int lock;          /* the package manager's */
     struct hold *hold; /* of a container that was frozen; shared with the heir. NULL: not looked for */
-    bool goes_on;      /* who was frozen goes on at the end */
+    bool goes_on;      /* who was frozen is not frozen again at the end */
     pid_t heir;
 };
 
@@ -371,7 +371,7 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
         tell(request, "patch failed", PRIORITY_ERROR, sentence, NULL);
         return r;
     }
-    job.goes_on = true;
+    job.goes_on = request->held;
     json_add(job.phases, "total", json_new_double(ms_since(start)));
     times = event_times(&job);
     kept =
@@ -404,7 +404,7 @@ int patch_rollback(const struct patch_request *request, struct json **ret_result
         r = undo(&job, err);
     if (r < 0)
         return r;
-    job.goes_on = true;
+    job.goes_on = request->held;
     json_add(result, "restarted", take_ptr(job.restarted));
     json_add(result, "ms", json_new_double(ms_since(start)));
     *ret_result = take_ptr(result);

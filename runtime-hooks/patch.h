@@ -55,7 +55,9 @@ struct patch_request {
     const char *const *package_dirs; /* trusted directories with SHA256SUMS; NULL-ended, or NULL */
     uint64_t deadline_ms;            /* of pick up and verification together; 0: 30 s */
 
-    /* Whether who had frozen the container has let it go since the patch began. NULL: that is not known. */
+    bool held; /* the container is frozen to be patched, and is to go on afterwards; otherwise who is frozen
+                * stays so */
+    /* Whether who had frozen it has let it go since the patch began. NULL: that is not known. */
     bool (*released)(void *notify_data);
 
     /* Told at each event ("patch started", "patch applied", "patch failed", "patch rolled back");
@@ -74,7 +76,7 @@ int patch_plan(const struct patch_request *request, struct json **ret_plan, stru
 /* Applies it. *ret_result: the plan's members and {"changed":{"files","bytes"},"phases_ms":{...},
  * "restarted":[...],"interrupted_ms","kept":bool,"vex":{OpenVEX document}}. On failure the
  * container is as it was (the sentence says so, or what could not be brought back), frozen if it was; *ret_result
- * is untouched. Who was frozen goes on when the patch is in, and when it was taken back. */
+ * is untouched. */
 int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err);
 
 /* Takes the last applied patch of the container back and has it picked up; for the image it counts

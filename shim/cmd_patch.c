@@ -204,6 +204,7 @@ static int patch(struct command *command, const char *verb, char *const *words, 
         return r;
     request.id = command->state.id;
     request.init_pid = command->state.init_pid;
+    request.held = command->state.held;
     request.image = command->state.image;
     request.data_dir = command->config.data_dir;
     request.package_dirs = (const char *const *)command->config.package_dirs;

@@ -176,7 +176,3 @@ def cgroup_file(pid, controller, name):
 def write(path, text):
     with open(path, "wb") as file:
         file.write(text if isinstance(text, bytes) else text.encode("ascii"))
-
-
-def freeze(pid):
-    write(cgroup_file(pid, "freezer", "freezer.state"), "FROZEN")
