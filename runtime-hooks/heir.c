@@ -24,25 +24,30 @@ static void wait_and_inherit(int patcher, void (*inherit)(void *data), void *dat
 
 int heir_start(void (*inherit)(void *data), void *data, pid_t *ret_heir, struct err *err) {
     _cleanup_close_ int patcher = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    sigset_t all, old;
+    int ready[2], code;
     pid_t pid;
-    int code;
+    char none;
 
     if (patcher < 0)
         return err_errno(err, errno, "pidfd_open");
-    sigfillset(&all); /* until it is in its own session */
-    sigprocmask(SIG_SETMASK, &all, &old);
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return err_errno(err, errno, "pipe2");
     pid = fork();
     code = errno;
     if (pid == 0)
         setsid();
-    sigprocmask(SIG_SETMASK, &old, NULL);
-    if (pid < 0)
-        return err_errno(err, code, "cannot run a child");
+    close(ready[1]);
     if (pid == 0) {
+        close(ready[0]);
         wait_and_inherit(patcher, inherit, data);
         _exit(0);
     }
+    /* It ends when the heir is in a session of its own. */
+    while (pid > 0 && read(ready[0], &none, 1) < 0 && errno == EINTR)
+        ;
+    close(ready[0]);
+    if (pid < 0)
+        return err_errno(err, code, "cannot run a child");
     *ret_heir = pid;
     return 0;
 }
