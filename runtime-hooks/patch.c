@@ -94,7 +94,6 @@ static void tell(const struct patch_request *request, const char *rule, enum pri
 }
 
 static int open_job(const struct patch_request *request, struct job *job, struct err *err) {
-
     *job = (struct job){.request = request,
                         .phases = json_new(JSON_OBJECT),
                         .phase_start = io_monotonic_ns(),

@@ -34,6 +34,7 @@ static int add(const char *dir, const struct state *state, void *data) {
     json_add(item, "alarms", json_new_u64(state->alarms));
     json_add(item, "alarm", json_new_string(state->alarm));
     json_add(item, "cve", json_new_string(state->cve));
+    json_add(item, "held", json_new_bool(state->held));
     json_add(item, "reason", json_new_string(state->reason));
     return 0;
 }

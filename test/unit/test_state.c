@@ -54,6 +54,7 @@ static void reads_back_what_it_wrote(void **state) {
                       .cve = q,
                       .alarm = q,
                       .alarms = 7,
+                      .held = true,
                       .created_ns = UINT64_MAX,
                       .init_pid = INT32_MAX,
                       .init_starttime = 9,
@@ -70,7 +71,7 @@ static void reads_back_what_it_wrote(void **state) {
     assert_string_equal(again.id, q);
     assert_string_equal(again.rootfs, q);
     assert_string_equal(again.alarm, q);
-    assert_true(again.alarms == 7 && again.created_ns == UINT64_MAX &&
+    assert_true(again.alarms == 7 && again.held && again.created_ns == UINT64_MAX &&
                 again.init_pid == INT32_MAX && again.init_starttime == 9 && again.keeper_pid == 11);
 }
 
