@@ -58,7 +58,8 @@ static void retry_monitor(struct shared *s) {
 void keeper_start_monitor(struct keeper *keeper) {
     struct shared *s = keeper->shared;
     _cleanup_free_ char *seen = io_format("%" PRIu64, atomic_load(&s->monitor_end_ns));
-    char *argv[] = {(char *)(uintptr_t) "opatch-monitor", (char *)(uintptr_t)keeper->dir, seen, NULL};
+    _cleanup_free_ char *failures = io_format("%u", atomic_load(&s->monitor_failures));
+    char *argv[] = {(char *)(uintptr_t) "opatch-monitor", (char *)(uintptr_t)keeper->dir, seen, failures, NULL};
     int pair[2], fds[MONITOR_FDS - MONITOR_SOCKET], r;
 
     atomic_store(&s->monitor_retry_ns, 0);

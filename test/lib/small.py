@@ -141,6 +141,19 @@ def ours(directory):
     return found
 
 
+def ours_of(under, name):
+    """Our processes of one container, as ours() has them, and its state directory."""
+    for key in state_directories(os.path.join(under.directory, "state")):
+        directory = os.path.join(under.directory, "state", key)
+        try:
+            with open(os.path.join(directory, "state.json"), encoding="utf-8") as file:
+                if json.load(file)["id"] == name:
+                    return ours(directory), directory
+        except OSError:
+            pass  # it has just ended
+    return {}, None
+
+
 def state_directories(state):
     """Those of containers; what belongs to the host as a whole stays."""
     names = os.listdir(state) if os.path.isdir(state) else []
