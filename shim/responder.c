@@ -15,8 +15,8 @@
 #include "shim/evidence.h"
 
 #define BATCH 64 /* notifications of the busy listener before the others get their turn */
-#define BUSY_NS (BATCH * UINT64_C(100000)) /* a batch that took less: the next call comes at once */
-#define BLOCKED_US 10000 /* that long at most the others wait for a busy listener that is so no more */
+#define BUSY_NS (BATCH * UINT64_C(25000)) /* a batch that took less: the next call comes at once */
+#define BLOCKED_US 2000 /* that long at most the others wait for a busy listener that is so no more */
 
 struct responder {
     struct shared *shared;
