@@ -16,7 +16,6 @@ static void wait_and_inherit(int patcher, void (*inherit)(void *data), void *dat
 
     dup2(null, STDIN_FILENO);
     dup2(null, STDOUT_FILENO);
-    signal(SIGPIPE, SIG_IGN);
     while (poll(&end, 1, -1) < 0 && errno == EINTR)
         ;
     inherit(data);
@@ -24,6 +23,8 @@ static void wait_and_inherit(int patcher, void (*inherit)(void *data), void *dat
 
 int heir_start(void (*inherit)(void *data), void *data, pid_t *ret_heir, struct err *err) {
     _cleanup_close_ int patcher = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    /* Who ends all processes of a service or session sends these to each. */
+    static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
     int ready[2], code;
     pid_t pid;
     char none;
@@ -34,8 +35,11 @@ int heir_start(void (*inherit)(void *data), void *data, pid_t *ret_heir, struct 
         return err_errno(err, errno, "pipe2");
     pid = fork();
     code = errno;
-    if (pid == 0)
+    if (pid == 0) {
         setsid();
+        for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+            signal(ignored[i], SIG_IGN);
+    }
     close(ready[1]);
     if (pid == 0) {
         close(ready[0]);

@@ -7,14 +7,17 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime-hooks/process.h"
+#include "runtime-hooks/trace.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
 #define STOP_TIMEOUT_NS UINT64_C(2000000000)
 #define TRACE_TIMEOUT_NS UINT64_C(10000000000) /* more than a restart in place takes */
-#define LOOK_MS 1
+#define LOOK_MS 2
+#define KEPT_FREEZER "frozen"
 
 static const struct {
     const char *controller; /* as /proc/PID/cgroup names it between colons */
@@ -64,24 +67,26 @@ static void signal_all(const struct target *target, int number) {
             kill(processes.list[i].pid, number);
 }
 
-static bool is_stopped(pid_t pid) {
+static bool is_stopped(const struct processes *processes, pid_t pid) {
     _cleanup_free_ char *path = io_format("/proc/%d/stat", (int)pid), *text = NULL;
     const char *state;
     size_t size;
 
+    (void)processes;
     return io_read_file(AT_FDCWD, path, 4096, &text, &size, NULL) < 0 ||
            !(state = strrchr(text, ')')) || !state[1] || strchr("TtZX", state[2]);
 }
 
-static bool is_untraced(pid_t pid) {
-    _cleanup_free_ char *path = io_format("/proc/%d/status", (int)pid);
-    uint64_t tracer;
+/* By nobody outside. */
+static bool is_untraced(const struct processes *processes, pid_t pid) {
+    pid_t tracer = trace_tracer(pid);
 
-    return io_status_value(AT_FDCWD, path, "\nTracerPid:", 10, &tracer) < 0 || tracer == 0;
+    return !tracer || processes_find(processes, tracer);
 }
 
 /* Waits until it is true of all processes. */
-static bool wait_all(const struct target *target, bool (*is)(pid_t), uint64_t timeout_ns) {
+static bool wait_all(const struct target *target, bool (*is)(const struct processes *, pid_t),
+                     uint64_t timeout_ns) {
     uint64_t end = io_monotonic_ns() + timeout_ns;
 
     for (;;) {
@@ -91,24 +96,55 @@ static bool wait_all(const struct target *target, bool (*is)(pid_t), uint64_t ti
         if (processes_read(target, &processes, NULL) < 0)
             return true;
         for (size_t i = 0; all && i < processes.n; i++)
-            all = is(processes.list[i].pid);
+            all = is(&processes, processes.list[i].pid);
         if (all || io_monotonic_ns() > end)
             return all;
         poll(NULL, 0, LOOK_MS);
     }
 }
 
-int hold_take(const struct target *target, struct hold *hold, struct err *err) {
-    size_t freezer = 0;
-    int r;
+/* The freezer that a patcher kept whose container is still as that left it; 0: there is none. */
+static int left_stopped(const struct target *target, const struct hold *hold) {
+    _cleanup_free_ char *text = NULL;
+    uint64_t freezer;
+    size_t size;
 
-    while (freezer < ARRAY_SIZE(freezers) && !is_frozen(target, freezer))
-        freezer++;
-    if (freezer == ARRAY_SIZE(freezers))
+    if (io_read_file(hold->dir, KEPT_FREEZER, 16, &text, &size, NULL) < 0)
         return 0;
-    atomic_store(&hold->freezer, (int)freezer + 1);
+    if (!is_stopped(NULL, target->init) || io_parse_u64(text, ARRAY_SIZE(freezers), &freezer) < 0)
+        return 0;
+    return (int)freezer;
+}
+
+static int keep_freezer(const struct hold *hold, int freezer) {
+    _cleanup_close_ int fd = openat(hold->dir, KEPT_FREEZER, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    char digit = (char)('0' + freezer);
+
+    return fd < 0 ? -errno : io_write_all(fd, &digit, 1);
+}
+
+static void ask_who(struct hold *hold) {
+    if (hold->is_held && hold->is_held(hold->data))
+        atomic_store(&hold->held, true);
+}
+
+int hold_take(const struct target *target, struct hold *hold, struct err *err) {
+    int freezer = left_stopped(target, hold), r;
+
+    /* Before and after: it may be frozen, or let go, just now. */
+    ask_who(hold);
+    for (size_t i = 0; freezer == 0 && i < ARRAY_SIZE(freezers); i++)
+        if (is_frozen(target, i))
+            freezer = (int)i + 1;
+    if (freezer == 0)
+        return 0;
+    ask_who(hold);
+    r = keep_freezer(hold, freezer);
+    if (r < 0)
+        return err_errno(err, -r, "cannot keep what froze the container");
+    atomic_store(&hold->freezer, freezer);
     signal_all(target, SIGSTOP);
-    r = set(target, freezer, freezers[freezer].thaw);
+    r = set(target, (size_t)freezer - 1, freezers[freezer - 1].thaw);
     if (r < 0)
         return err_errno(err, -r, "cannot thaw the container");
     return wait_all(target, is_stopped, STOP_TIMEOUT_NS)
@@ -125,17 +161,22 @@ void hold_resume(const struct target *target, const struct hold *hold) {
         signal_all(target, SIGCONT);
 }
 
-void hold_give_back(const struct target *target, struct hold *hold, bool (*released)(void *data),
-                    void *data) {
-    int freezer = atomic_load(&hold->freezer) - 1;
-
-    if (freezer < 0)
-        return;
+static void give_back(const struct target *target, const struct hold *hold, size_t freezer) {
     wait_all(target, is_untraced, TRACE_TIMEOUT_NS);
-    set(target, (size_t)freezer, freezers[freezer].freeze);
+    set(target, freezer, freezers[freezer].freeze);
     signal_all(target, SIGCONT);
     /* Asked after it was frozen: who lets go says so first. */
-    if (released && released(data))
-        set(target, (size_t)freezer, freezers[freezer].thaw);
+    if (atomic_load(&hold->held) && !hold->is_held(hold->data))
+        set(target, freezer, freezers[freezer].thaw);
+}
+
+void hold_end(const struct target *target, struct hold *hold) {
+    int freezer = atomic_load(&hold->freezer);
+
+    if (freezer > 0 && atomic_load(&hold->held) && atomic_load(&hold->done))
+        hold_resume(target, hold);
+    else if (freezer > 0)
+        give_back(target, hold, (size_t)freezer - 1);
+    unlinkat(hold->dir, KEPT_FREEZER, 0);
     atomic_store(&hold->freezer, 0);
 }

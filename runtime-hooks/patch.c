@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,8 +23,8 @@
 #include "shim/base/io.h"
 #include "shim/base/json.h"
 
-#define HEIR_PATIENCE_NS UINT64_C(60000000000) /* for the journal's lock */
-#define HEIR_LOOK_MS 20
+#define HEIR_PATIENCE_NS UINT64_C(10000000000) /* for programs that the patcher had run to end */
+#define HEIR_LOOK_MS 50
 
 /* One patch on its way. */
 struct job {
@@ -36,22 +37,13 @@ struct job {
     uint64_t phase_start, interrupted_ns;
     struct json *restarted;
     int lock;          /* the package manager's */
-    struct hold *hold; /* of a container that was frozen; shared with the heir. NULL: not looked for */
-    bool goes_on;      /* who was frozen is not frozen again at the end */
+    struct hold *hold; /* NULL: the container is not to be changed */
     pid_t heir;
 };
 
-static void end_hold(struct job *job) {
-    if (!job->hold)
-        return;
-    if (job->goes_on)
-        hold_resume(&job->target, job->hold);
-    else
-        hold_give_back(&job->target, job->hold, job->request->released, job->request->notify_data);
-}
-
 static void job_free(struct job *job) {
-    end_hold(job);
+    if (job->hold)
+        hold_end(&job->target, job->hold);
     heir_end(job->heir);
     if (job->hold)
         munmap(job->hold, sizeof(*job->hold));
@@ -94,17 +86,16 @@ static void tell(const struct patch_request *request, const char *rule, enum pri
 }
 
 static int open_job(const struct patch_request *request, struct job *job, struct err *err) {
+    int r;
+
     *job = (struct job){.request = request,
                         .phases = json_new(JSON_OBJECT),
                         .phase_start = io_monotonic_ns(),
                         .target = {.pidfd = -1, .proc = -1, .root = -1, .old_root = -1},
                         .journal = {.lock = -1, .blobs = -1},
                         .lock = -1};
-    return target_open(request->init_pid, &job->target, err);
-}
-
-static int lock_journal(struct job *job, struct err *err) {
-    return journal_lock(job->request->data_dir, job->request->id, &job->journal, err);
+    r = target_open(request->init_pid, &job->target, err);
+    return r < 0 ? r : journal_lock(request->data_dir, request->id, &job->journal, err);
 }
 
 static int find_manager(struct job *job, struct err *err) {
@@ -132,7 +123,10 @@ static int undo(struct job *job, struct err *err) {
         return r;
     if (journal->state != JOURNAL_COMMITTING) {
         record_restore_pickup(journal->about, &request);
-        r = pickup_make(&request, &job->target, &journal->changes, &pickup, err);
+        if (request.pickup == PATCH_RELOAD && !job->target.filters)
+            r = target_copy_filters(&job->target, err);
+        if (r == 0)
+            r = pickup_make(&request, &job->target, &journal->changes, &pickup, err);
         if (r == 0)
             r = pickup_run(&request, &job->target, &journal->changes, &pickup, job->hold,
                            &interrupted, err);
@@ -154,25 +148,22 @@ static int recover(struct job *job, struct err *err) {
     return r < 0 ? err_prefix(err, r, "cannot undo an interrupted patch") : 1;
 }
 
-/* In the heir of a patcher that died. The lock may still be with who that left behind, or with the next
- * patcher, which recovers too. */
+/* In the heir of a patcher that died, which has its lock. */
 static void inherit(void *data) {
     struct job *job = data;
     uint64_t end = io_monotonic_ns() + HEIR_PATIENCE_NS;
     struct err err;
     int r;
 
-    while ((r = lock_journal(job, &err)) == -EBUSY && io_monotonic_ns() < end)
+    /* What the patcher had run on a view may still write there. */
+    while ((r = recover(job, &err)) == -ENOTEMPTY && io_monotonic_ns() < end)
         poll(NULL, 0, HEIR_LOOK_MS);
-    if (r == 0)
-        r = recover(job, &err);
     if (r > 0)
         tell(job->request, "patch rolled back", PRIORITY_WARNING,
              "The patcher ended before its patch was proven; it was undone", NULL);
     if (r < 0)
         tell(job->request, "patch failed", PRIORITY_ERROR, err.text, NULL);
-    journal_close(&job->journal);
-    end_hold(job);
+    hold_end(&job->target, job->hold);
 }
 
 /* To change the container, not only to look at it: from here on it is whole whatever becomes of us. */
@@ -186,9 +177,10 @@ static int open_to_change(const struct patch_request *request, struct job *job, 
     if (shared == MAP_FAILED)
         return err_errno(err, errno, "cannot map memory");
     job->hold = shared;
+    job->hold->dir = job->journal.lock;
+    job->hold->is_held = request->is_held;
+    job->hold->data = request->notify_data;
     r = heir_start(inherit, job, &job->heir, err);
-    if (r == 0)
-        r = lock_journal(job, err);
     return r < 0 ? r : hold_take(&job->target, job->hold, err);
 }
 
@@ -317,8 +309,6 @@ int patch_plan(const struct patch_request *request, struct json **ret_plan, stru
     int r = open_job(request, &job, err);
 
     if (r == 0)
-        r = lock_journal(&job, err);
-    if (r == 0)
         r = make_plan(&job, err);
     /* What will change is known when it has been done, and the view is there to do it in. */
     if (r == 0)
@@ -370,7 +360,9 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
         tell(request, "patch failed", PRIORITY_ERROR, sentence, NULL);
         return r;
     }
-    job.goes_on = request->held;
+    if (request->is_in)
+        request->is_in(request->notify_data);
+    atomic_store(&job.hold->done, true);
     json_add(job.phases, "total", json_new_double(ms_since(start)));
     times = event_times(&job);
     kept =
@@ -403,7 +395,6 @@ int patch_rollback(const struct patch_request *request, struct json **ret_result
         r = undo(&job, err);
     if (r < 0)
         return r;
-    job.goes_on = request->held;
     json_add(result, "restarted", take_ptr(job.restarted));
     json_add(result, "ms", json_new_double(ms_since(start)));
     *ret_result = take_ptr(result);

@@ -55,10 +55,10 @@ struct patch_request {
     const char *const *package_dirs; /* trusted directories with SHA256SUMS; NULL-ended, or NULL */
     uint64_t deadline_ms;            /* of pick up and verification together; 0: 30 s */
 
-    bool held; /* the container is frozen to be patched, and is to go on afterwards; otherwise who is frozen
-                * stays so */
-    /* Whether who had frozen it has let it go since the patch began. NULL: that is not known. */
-    bool (*released)(void *notify_data);
+    /* Whether mode hold has the container frozen now, and a patch that is in, before it is let go. NULL: it
+     * is not watched, and who is frozen stays so. */
+    bool (*is_held)(void *notify_data);
+    void (*is_in)(void *notify_data);
 
     /* Told at each event ("patch started", "patch applied", "patch failed", "patch rolled back");
      * takes event->fields over. May be NULL. */

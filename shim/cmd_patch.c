@@ -85,11 +85,19 @@ static int find_container(struct command *command, const char *id, struct err *e
     return state_find(command->config.state_dir, id, &command->state, &command->dir, err);
 }
 
-static bool released(void *data) {
+static bool is_held(void *data) {
     const struct command *command = data;
     _cleanup_state_ struct state now = {0};
 
-    return command->state.held && state_load(command->dir, &now, NULL) == 0 && !now.held;
+    return command->dir && state_load(command->dir, &now, NULL) == 0 && now.held;
+}
+
+static void is_in(void *data) {
+    const struct command *command = data;
+    _cleanup_free_ char *path = command->dir ? io_format("%s/" STATE_PATCHED, command->dir) : NULL;
+
+    if (path)
+        close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
 }
 
 /* The texts of an array of strings; only the list itself is fresh. */
@@ -190,7 +198,8 @@ static int patch(struct command *command, const char *verb, char *const *words, 
                                     .manager = command->options.manager,
                                     .package = command->options.package,
                                     .fixed = command->options.fixed,
-                                    .released = released,
+                                    .is_held = is_held,
+                                    .is_in = is_in,
                                     .notify = notify,
                                     .notify_data = command};
     int r;
@@ -204,7 +213,6 @@ static int patch(struct command *command, const char *verb, char *const *words, 
         return r;
     request.id = command->state.id;
     request.init_pid = command->state.init_pid;
-    request.held = command->state.held;
     request.image = command->state.image;
     request.data_dir = command->config.data_dir;
     request.package_dirs = (const char *const *)command->config.package_dirs;

@@ -126,6 +126,15 @@ static bool is_new(struct evidence_reader *reader, enum evidence_kind kind, cons
     return true;
 }
 
+/* Whether the caller still waits, so that what was read is its own. */
+static bool is_waiting(int notify_fd, const __u64 *id) {
+    int r;
+
+    while ((r = ioctl(notify_fd, SECCOMP_IOCTL_NOTIF_ID_VALID, id)) < 0 && errno == EINTR)
+        ;
+    return r == 0;
+}
+
 void evidence_read(struct evidence_reader *reader, struct tally *tally, int notify_fd,
                    const struct seccomp_notif *notif, const struct feature *feature) {
     pid_t pid = (pid_t)notif->pid;
@@ -150,7 +159,7 @@ void evidence_read(struct evidence_reader *reader, struct tally *tally, int noti
     else
         r = read_address(pid, argument, notif->data.args[feature->evidence_arg + 1], what);
     comm = task_name(reader, pid, now);
-    if (r < 0 || ioctl(notify_fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &notif->id) < 0)
+    if (r < 0 || !is_waiting(notify_fd, &notif->id))
         return;
     if (is_new(reader, feature->kind, comm, what))
         tally_add_evidence(tally, feature->kind, comm, what);

@@ -35,7 +35,6 @@ void keeper_restore_config(struct keeper *keeper);
 void keeper_save(struct keeper *keeper);
 /* Freezes or thaws the container's cgroup (v1 freezer or v2 cgroup.freeze). Negative errno. */
 int keeper_freeze(struct keeper *keeper, bool freeze);
-bool keeper_is_frozen(const struct keeper *keeper);
 /* Ends everything: state directory removed, event written. May be done again after a crash. */
 void keeper_clean_up(struct keeper *keeper);
 /* Removes what containers left behind whose keeper and responder are both gone (a reboot, a kill of

@@ -86,18 +86,20 @@ void keeper_start_monitor(struct keeper *keeper) {
 
 void keeper_monitor_ended(struct keeper *keeper) {
     struct shared *s = keeper->shared;
+    int code;
 
     if (!shared_ended(s, HELD_MONITOR))
         return;
-    shared_reap(s, HELD_MONITOR);
-    atomic_store(&s->monitor_end_ns, io_monotonic_ns());
+    code = shared_reap(s, HELD_MONITOR);
+    if (code != MONITOR_NOT_SET_UP)
+        atomic_store(&s->monitor_end_ns, io_monotonic_ns());
     if (io_monotonic_ns() - atomic_load(&s->monitor_start_ns) > MONITOR_PROVEN_NS)
         atomic_store(&s->monitor_failures, 0);
     retry_monitor(s);
     shared_drop(s, HELD_MONITOR_SOCKET);
-    shared_drop(s, HELD_MONITOR);
     if (keeper->state.held)
         keeper_freeze(keeper, false); /* nobody is left to decide */
+    shared_drop(s, HELD_MONITOR); /* last: done twice is better than not at all */
 }
 
 static void set_phase(struct keeper *keeper, const struct message *message) {
@@ -206,7 +208,11 @@ static bool is_signature_id(const char *id) {
 
 /* Who has been patched by hand goes on already, and is not killed. */
 static void hold(struct keeper *keeper, uint32_t what) {
-    if (what == HOLD_KILL && state_alive(&keeper->state) && keeper_is_frozen(keeper))
+    int dir = shared_fd(keeper->shared, HELD_STATE);
+
+    if (what == HOLD_FREEZE)
+        unlinkat(dir, STATE_PATCHED, 0);
+    if (what == HOLD_KILL && state_alive(&keeper->state) && faccessat(dir, STATE_PATCHED, F_OK, 0) < 0)
         kill(keeper->state.init_pid, SIGKILL);
     keeper_freeze(keeper, what == HOLD_FREEZE);
 }

@@ -125,32 +125,25 @@ void keeper_restore_config(struct keeper *keeper) {
     atomic_store(&keeper->shared->restored, 1);
 }
 
-/* The container's freezer; *ret_words: what it reads and writes when thawed and when frozen. */
-static int open_freezer(const struct keeper *keeper, const char *const **ret_words) {
-    static const char *const v1[] = {"THAWED", "FROZEN"}, *const v2[] = {"0", "1"};
-    pid_t pid = keeper->state.init_pid;
-    int fd = open_cgroup_file(pid, "freezer", "freezer.state", "", O_RDWR);
-
-    *ret_words = fd < 0 ? v2 : v1;
-    return fd < 0 ? open_cgroup_file(pid, "", "", "cgroup.freeze", O_RDWR) : fd;
-}
-
 int keeper_freeze(struct keeper *keeper, bool freeze) {
-    const char *const *words;
-    _cleanup_close_ int fd = open_freezer(keeper, &words);
+    pid_t pid = keeper->state.init_pid;
+    _cleanup_close_ int fd = open_cgroup_file(pid, "freezer", "freezer.state", "", O_WRONLY);
+    const char *word = freeze ? "FROZEN" : "THAWED";
+    int r;
 
+    if (fd < 0) {
+        fd = open_cgroup_file(pid, "", "", "cgroup.freeze", O_WRONLY);
+        word = freeze ? "1" : "0";
+    }
     /* Said first: a patcher that gives the container back frozen looks there afterwards. */
-    keeper->state.held = freeze;
+    keeper->state.held = freeze && fd >= 0;
     keeper_save(keeper);
-    return fd < 0 ? -ENOENT : io_write_all(fd, words[freeze], strlen(words[freeze]));
-}
-
-bool keeper_is_frozen(const struct keeper *keeper) {
-    const char *const *words;
-    _cleanup_close_ int fd = open_freezer(keeper, &words);
-    char first;
-
-    return fd >= 0 && read(fd, &first, 1) == 1 && first == words[true][0]; /* FREEZING too */
+    r = fd < 0 ? -ENOENT : io_write_all(fd, word, strlen(word));
+    if (r < 0 && keeper->state.held) {
+        keeper->state.held = false;
+        keeper_save(keeper);
+    }
+    return r;
 }
 
 /* A container of the same id may have been created since, with a directory of its own there. */

@@ -250,10 +250,10 @@ int main(int argc, char *argv[]) {
 
     if (argc != 4 || strlen(argv[1]) < 16 || io_parse_u64(argv[2], UINT64_MAX, &end_ns) < 0 ||
         io_parse_u64(argv[3], UINT32_MAX, &failures) < 0)
-        return 2;
+        return MONITOR_NOT_SET_UP;
     if (set_up(&monitor, argv[1], end_ns, &err) < 0) {
         report_end(&monitor, failures, err.text);
-        return 1;
+        return MONITOR_NOT_SET_UP;
     }
     run(&monitor);
     record_end(&monitor);

@@ -31,6 +31,7 @@ enum monitor_fd {
 #define MONITOR_STARTUP_ROWS 100 /* windows that count as the container's start */
 #define MONITOR_RECENT_ROWS 600  /* windows that are kept for matching and explanation */
 #define MONITOR_RECENT_EVIDENCE 2048
+#define MONITOR_NOT_SET_UP 127   /* exit status: it judged nothing, or could not be executed */
 #define MONITOR_HOLD_ROWS 2      /* mode hold: windows from an alarm to the freeze, unless named */
 #define MONITOR_QUIET_ROWS 30    /* windows without alarm that end one */
 #define MONITOR_UNSURE_ROWS 20   /* windows that an unsure name waits for a surer one */

@@ -136,10 +136,11 @@ static bool serve_all(struct responder *r, struct pollfd *busy, uint32_t *busy_s
 
 /* False when the keeper has ended. */
 static bool serve_busy(struct responder *r, struct pollfd *busy, uint32_t *busy_slot) {
+    uint32_t slot = *busy_slot;
     bool alive = true;
 
     set_alarm(BLOCKED_US);
-    while (alive && busy->fd >= 0 && serve_batch(r, *busy_slot))
+    while (alive && busy->fd >= 0 && *busy_slot == slot && serve_batch(r, slot))
         alive = !serve_all(r, busy, busy_slot);
     set_alarm(0);
     return alive;
@@ -158,9 +159,13 @@ int responder_run(struct shared *shared, const struct decode *decode) {
     struct pollfd wait[] = {{.fd = -1, .events = POLLIN},
                             {.fd = shared_fd(shared, HELD_RESPONDER_EPOLL), .events = POLLIN}};
     uint32_t busy = UINT32_MAX;
-    uint64_t since = io_monotonic_ns(), now;
+    uint64_t since = io_monotonic_ns();
+    sigset_t set;
 
+    sigemptyset(&set);
+    sigaddset(&set, SIGALRM);
     sigaction(SIGALRM, &alarm, NULL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
     for (unsigned in_a_row = 0;; in_a_row++) {
         if (poll(wait, 2, -1) < 0) {
             if (errno != EINTR)
@@ -172,10 +177,10 @@ int responder_run(struct shared *shared, const struct decode *decode) {
                 wait[0].fd = -1;
             continue;
         }
-        now = io_monotonic_ns();
-        if (in_a_row >= BATCH && now - since < BUSY_NS && !serve_busy(&r, &wait[0], &busy))
+        if (in_a_row >= BATCH && io_monotonic_ns() - since < BUSY_NS &&
+            !serve_busy(&r, &wait[0], &busy))
             return 0;
-        since = now;
+        since = io_monotonic_ns();
         in_a_row = 0;
         if (serve_all(&r, &wait[0], &busy))
             return 0;

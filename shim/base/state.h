@@ -23,6 +23,9 @@ enum phase {
     PHASES
 };
 
+/* In that directory, while a container is held: it has been patched. */
+#define STATE_PATCHED "patched"
+
 struct state {
     char *id;      /* container id as the runtime knows it */
     char *root;    /* the runtime's --root, "" for its default */

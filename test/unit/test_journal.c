@@ -135,7 +135,7 @@ static void begin(struct journal *journal) {
         fail_msg("%s", err.text);
 }
 
-/* As patch_recover does; it may run in a child, where a failed assertion would not end. */
+/* As a patcher and its heir do; it may run in a child, where a failed assertion would not end. */
 static int recover(struct err *err) {
     _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
     _cleanup_close_ int root = open_dir("root");
