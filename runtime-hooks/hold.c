@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,11 +14,13 @@
 #include "runtime-hooks/trace.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/state.h"
 
 #define STOP_TIMEOUT_NS UINT64_C(2000000000)
 #define TRACE_TIMEOUT_NS UINT64_C(10000000000) /* more than a restart in place takes */
 #define LOOK_MS 2
-#define KEPT_FREEZER "frozen"
+#define FREEZE_TIMEOUT_NS UINT64_C(200000000)
+#define KEPT "frozen" /* in the journal: the freezer from 1, whether mode hold froze it, start time of init */
 
 static const struct {
     const char *controller; /* as /proc/PID/cgroup names it between colons */
@@ -103,46 +106,64 @@ static bool wait_all(const struct target *target, bool (*is)(const struct proces
     }
 }
 
-/* The freezer that a patcher kept whose container is still as that left it; 0: there is none. */
-static int left_stopped(const struct target *target, const struct hold *hold) {
+static bool is_held(const struct hold *hold) {
+    return hold->is_held && hold->is_held(hold->data);
+}
+
+/* Takes over what a patcher kept, while the container is as that left it. */
+static void adopt(const struct target *target, struct hold *hold) {
     _cleanup_free_ char *text = NULL;
-    uint64_t freezer;
+    unsigned long long start;
+    unsigned freezer, held;
     size_t size;
 
-    if (io_read_file(hold->dir, KEPT_FREEZER, 16, &text, &size, NULL) < 0)
-        return 0;
-    if (!is_stopped(NULL, target->init) || io_parse_u64(text, ARRAY_SIZE(freezers), &freezer) < 0)
-        return 0;
-    return (int)freezer;
+    if (io_read_file(hold->dir, KEPT, 64, &text, &size, NULL) == 0 &&
+        sscanf(text, "%u %u %llu", &freezer, &held, &start) == 3 && freezer > 0 &&
+        freezer <= ARRAY_SIZE(freezers) && start == state_starttime(target->init) &&
+        is_stopped(NULL, target->init)) {
+        atomic_store(&hold->held, held);
+        atomic_store(&hold->freezer, (int)freezer);
+    } else {
+        unlinkat(hold->dir, KEPT, 0);
+    }
 }
 
-static int keep_freezer(const struct hold *hold, int freezer) {
-    _cleanup_close_ int fd = openat(hold->dir, KEPT_FREEZER, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    char digit = (char)('0' + freezer);
+static int keep(const struct target *target, const struct hold *hold, int freezer) {
+    _cleanup_free_ char *text = io_format("%d %d %llu", freezer, atomic_load(&hold->held),
+                                          (unsigned long long)state_starttime(target->init));
 
-    return fd < 0 ? -errno : io_write_all(fd, &digit, 1);
+    return io_replace_volatile(hold->dir, KEPT, text, strlen(text), 0600, (uid_t)-1, (gid_t)-1, NULL);
 }
 
-static void ask_who(struct hold *hold) {
-    if (hold->is_held && hold->is_held(hold->data))
-        atomic_store(&hold->held, true);
+/* From 1; 0: none. Mode hold says that it freezes a moment before it does. */
+static int find_freezer(const struct target *target, const struct hold *hold) {
+    uint64_t end = io_monotonic_ns() + FREEZE_TIMEOUT_NS;
+
+    for (;;) {
+        for (size_t i = 0; i < ARRAY_SIZE(freezers); i++)
+            if (is_frozen(target, i))
+                return (int)i + 1;
+        if (!is_held(hold) || io_monotonic_ns() > end)
+            return 0;
+        poll(NULL, 0, LOOK_MS);
+    }
 }
 
 int hold_take(const struct target *target, struct hold *hold, struct err *err) {
-    int freezer = left_stopped(target, hold), r;
+    int freezer, r;
 
-    /* Before and after: it may be frozen, or let go, just now. */
-    ask_who(hold);
-    for (size_t i = 0; freezer == 0 && i < ARRAY_SIZE(freezers); i++)
-        if (is_frozen(target, i))
-            freezer = (int)i + 1;
-    if (freezer == 0)
-        return 0;
-    ask_who(hold);
-    r = keep_freezer(hold, freezer);
-    if (r < 0)
-        return err_errno(err, -r, "cannot keep what froze the container");
-    atomic_store(&hold->freezer, freezer);
+    adopt(target, hold);
+    if (!hold_taken(hold)) {
+        freezer = find_freezer(target, hold);
+        if (freezer == 0)
+            return 0;
+        atomic_store(&hold->held, is_held(hold));
+        r = keep(target, hold, freezer);
+        if (r < 0)
+            return err_errno(err, -r, "cannot keep what froze the container");
+        atomic_store(&hold->freezer, freezer);
+    }
+    freezer = atomic_load(&hold->freezer);
     signal_all(target, SIGSTOP);
     r = set(target, (size_t)freezer - 1, freezers[freezer - 1].thaw);
     if (r < 0)
@@ -166,17 +187,19 @@ static void give_back(const struct target *target, const struct hold *hold, size
     set(target, freezer, freezers[freezer].freeze);
     signal_all(target, SIGCONT);
     /* Asked after it was frozen: who lets go says so first. */
-    if (atomic_load(&hold->held) && !hold->is_held(hold->data))
+    if (atomic_load(&hold->held) && !is_held(hold))
         set(target, freezer, freezers[freezer].thaw);
 }
 
 void hold_end(const struct target *target, struct hold *hold) {
     int freezer = atomic_load(&hold->freezer);
 
-    if (freezer > 0 && atomic_load(&hold->held) && atomic_load(&hold->done))
+    if (freezer == 0)
+        return;
+    if (atomic_load(&hold->held) && atomic_load(&hold->done))
         hold_resume(target, hold);
-    else if (freezer > 0)
+    else
         give_back(target, hold, (size_t)freezer - 1);
-    unlinkat(hold->dir, KEPT_FREEZER, 0);
+    unlinkat(hold->dir, KEPT, 0);
     atomic_store(&hold->freezer, 0);
 }

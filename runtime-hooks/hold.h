@@ -12,7 +12,7 @@
 
 /* In memory that is shared with the patcher's heir. */
 struct hold {
-    int dir;                     /* the container's journal, where the freezer is kept for who comes next */
+    int dir;                     /* the container's journal, where this is kept for who comes next */
     bool (*is_held)(void *data); /* whether mode hold has it frozen now; NULL: it never has */
     void *data;
     _Atomic int freezer; /* which one had the container frozen, from 1; 0: it was not */

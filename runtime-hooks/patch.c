@@ -148,16 +148,28 @@ static int recover(struct job *job, struct err *err) {
     return r < 0 ? err_prefix(err, r, "cannot undo an interrupted patch") : 1;
 }
 
+/* Who has been held for this patch goes on with it. */
+static void set_in(struct job *job, bool in) {
+    if (!hold_taken(job->hold) || !atomic_load(&job->hold->held))
+        return;
+    job->request->set_in(in, job->request->notify_data);
+    atomic_store(&job->hold->done, in);
+}
+
 /* In the heir of a patcher that died, which has its lock. */
 static void inherit(void *data) {
     struct job *job = data;
     uint64_t end = io_monotonic_ns() + HEIR_PATIENCE_NS;
     struct err err;
-    int r;
+    int r = hold_taken(job->hold) ? 0 : hold_take(&job->target, job->hold, &err);
 
     /* What the patcher had run on a view may still write there. */
-    while ((r = recover(job, &err)) == -ENOTEMPTY && io_monotonic_ns() < end)
+    while (r == 0 && (r = recover(job, &err)) == -ENOTEMPTY && io_monotonic_ns() < end) {
+        r = 0;
         poll(NULL, 0, HEIR_LOOK_MS);
+    }
+    if (r != 0)
+        set_in(job, false);
     if (r > 0)
         tell(job->request, "patch rolled back", PRIORITY_WARNING,
              "The patcher ended before its patch was proven; it was undone", NULL);
@@ -262,15 +274,20 @@ static int take_effect(struct job *job, struct err *err) {
         r = pickup_health(job->request, &job->target, err);
     phase(job, "verify");
     job->restarted = record_restarts(&pickup);
-    return r < 0 ? r : journal_write(journal, JOURNAL_PROVEN, err);
+    if (r < 0)
+        return r;
+    set_in(job, true); /* first: the heir takes it back when the journal says that it is not proven */
+    return journal_write(journal, JOURNAL_PROVEN, err);
 }
 
 /* A failure after the commit: back to old, and both said. */
 static int fail(struct job *job, int code, struct err *err) {
     struct err why = err ? *err : (struct err){0}, back = {0};
     _cleanup_free_ char *sentence = NULL;
-    int r = undo(job, &back);
+    int r;
 
+    set_in(job, false);
+    r = undo(job, &back);
     if (r < 0)
         return err_set(err, -code, "%.200s; and it could not be undone: %.200s", why.text,
                        back.text);
@@ -360,9 +377,6 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
         tell(request, "patch failed", PRIORITY_ERROR, sentence, NULL);
         return r;
     }
-    if (request->is_in)
-        request->is_in(request->notify_data);
-    atomic_store(&job.hold->done, true);
     json_add(job.phases, "total", json_new_double(ms_since(start)));
     times = event_times(&job);
     kept =
@@ -391,6 +405,8 @@ int patch_rollback(const struct patch_request *request, struct json **ret_result
         proven_forget(request->data_dir, request->image, proven_name(job.journal.about), NULL);
     /* From here on an interruption ends in old all the same. */
     r = journal_write(&job.journal, JOURNAL_PICKING_UP, err);
+    if (r == 0 && request->set_in)
+        request->set_in(false, request->notify_data);
     if (r == 0)
         r = undo(&job, err);
     if (r < 0)

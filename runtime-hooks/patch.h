@@ -55,10 +55,10 @@ struct patch_request {
     const char *const *package_dirs; /* trusted directories with SHA256SUMS; NULL-ended, or NULL */
     uint64_t deadline_ms;            /* of pick up and verification together; 0: 30 s */
 
-    /* Whether mode hold has the container frozen now, and a patch that is in, before it is let go. NULL: it
-     * is not watched, and who is frozen stays so. */
+    /* Whether mode hold has the container frozen now, and what is told of the patch before it is let go: in,
+     * or out again. NULL: it is not watched, and who is frozen stays so. */
     bool (*is_held)(void *notify_data);
-    void (*is_in)(void *notify_data);
+    void (*set_in)(bool in, void *notify_data);
 
     /* Told at each event ("patch started", "patch applied", "patch failed", "patch rolled back");
      * takes event->fields over. May be NULL. */

@@ -89,15 +89,19 @@ static bool is_held(void *data) {
     const struct command *command = data;
     _cleanup_state_ struct state now = {0};
 
-    return command->dir && state_load(command->dir, &now, NULL) == 0 && now.held;
+    _cleanup_free_ char *path = command->dir ? io_format("%s/" STATE_PATCHED, command->dir) : NULL;
+
+    return path && state_load(command->dir, &now, NULL) == 0 && now.held && access(path, F_OK) < 0;
 }
 
-static void is_in(void *data) {
+static void set_in(bool in, void *data) {
     const struct command *command = data;
     _cleanup_free_ char *path = command->dir ? io_format("%s/" STATE_PATCHED, command->dir) : NULL;
 
-    if (path)
+    if (path && in)
         close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    else if (path)
+        unlink(path);
 }
 
 /* The texts of an array of strings; only the list itself is fresh. */
@@ -199,7 +203,7 @@ static int patch(struct command *command, const char *verb, char *const *words, 
                                     .package = command->options.package,
                                     .fixed = command->options.fixed,
                                     .is_held = is_held,
-                                    .is_in = is_in,
+                                    .set_in = set_in,
                                     .notify = notify,
                                     .notify_data = command};
     int r;
