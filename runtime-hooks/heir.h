@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who comes after a patcher that is killed or crashes: a child of it that waits for its end and then does
  * what is left to be done. It is in a session of its own, so that what ends the patcher's process group or
- * terminal does not end it, ignores what asks a whole service to end, and has the descriptors and the memory that the patcher had at the start. Its
- * own death harms nothing: the patcher does not depend on it. */
+ * terminal does not end it, ignores what asks a whole service to end, and has the descriptors and the memory
+ * that the patcher had at the start. Its own death harms nothing: the patcher does not depend on it. */
 #pragma once
 
 #include <sys/types.h>

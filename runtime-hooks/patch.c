@@ -164,10 +164,9 @@ static void inherit(void *data) {
     int r = hold_taken(job->hold) ? 0 : hold_take(&job->target, job->hold, &err);
 
     /* What the patcher had run on a view may still write there. */
-    while (r == 0 && (r = recover(job, &err)) == -ENOTEMPTY && io_monotonic_ns() < end) {
-        r = 0;
-        poll(NULL, 0, HEIR_LOOK_MS);
-    }
+    if (r == 0)
+        while ((r = recover(job, &err)) == -ENOTEMPTY && io_monotonic_ns() < end)
+            poll(NULL, 0, HEIR_LOOK_MS);
     if (r != 0)
         set_in(job, false);
     if (r > 0)

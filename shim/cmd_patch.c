@@ -85,18 +85,21 @@ static int find_container(struct command *command, const char *id, struct err *e
     return state_find(command->config.state_dir, id, &command->state, &command->dir, err);
 }
 
+/* Of a watched container, or NULL. */
+static char *patched_path(const struct command *command) {
+    return command->dir ? io_format("%s/" STATE_PATCHED, command->dir) : NULL;
+}
+
 static bool is_held(void *data) {
     const struct command *command = data;
+    _cleanup_free_ char *path = patched_path(command);
     _cleanup_state_ struct state now = {0};
-
-    _cleanup_free_ char *path = command->dir ? io_format("%s/" STATE_PATCHED, command->dir) : NULL;
 
     return path && state_load(command->dir, &now, NULL) == 0 && now.held && access(path, F_OK) < 0;
 }
 
 static void set_in(bool in, void *data) {
-    const struct command *command = data;
-    _cleanup_free_ char *path = command->dir ? io_format("%s/" STATE_PATCHED, command->dir) : NULL;
+    _cleanup_free_ char *path = patched_path(data);
 
     if (path && in)
         close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));

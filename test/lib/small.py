@@ -160,6 +160,26 @@ def state_directories(state):
     return [name for name in names if re.fullmatch("[0-9a-f]{16}", name)]
 
 
+def kill_heir(patcher):
+    """SIGKILL to a patcher's heir, which is its first child."""
+    with open(f"/proc/{patcher}/task/{patcher}/children", encoding="ascii") as file:
+        os.kill(int(file.read().split()[0]), signal.SIGKILL)
+
+
+def is_frozen(pid):
+    """Whether the freezer of a process's cgroup says that it is frozen."""
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in file)
+    for controller, directory, name in (("freezer", "/sys/fs/cgroup/freezer", "freezer.state"),
+                                        ("", "/sys/fs/cgroup/unified", "cgroup.freeze"),
+                                        ("", "/sys/fs/cgroup", "cgroup.freeze")):
+        path = f"{directory}{groups.get(controller)}/{name}"
+        if controller in groups and os.path.exists(path):
+            with open(path, encoding="ascii") as file:
+                return file.read().strip() in ("FROZEN", "1")
+    raise RuntimeError("there is no freezer")
+
+
 def kill_and_wait(pid, seconds=2):
     """SIGKILL by pidfd, until the process is dead. False when it was gone already."""
     try:
