@@ -67,6 +67,23 @@ static void add_evidence(FILE *file, const struct evidence *e, uint64_t row) {
     fprintf(file, "%s\n", text);
 }
 
+/* As "%.9g" would, at a twentieth of its cost for what almost every count is: a small whole number. */
+static void add_count(FILE *file, float count) {
+    char digits[8];
+    size_t n = sizeof(digits);
+    unsigned rest;
+
+    if (!(count >= 0 && count < 1e7f) || count != floorf(count)) {
+        fprintf(file, "%.9g", (double)count);
+        return;
+    }
+    rest = (unsigned)count;
+    do
+        digits[--n] = (char)('0' + rest % 10);
+    while (rest /= 10);
+    fwrite_unlocked(digits + n, 1, sizeof(digits) - n, file);
+}
+
 void recording_add(struct recording *recording, const struct monitor *m) {
     const float *row = monitor_last_row(m);
     bool active = false;
@@ -77,9 +94,10 @@ void recording_add(struct recording *recording, const struct monitor *m) {
         write_header(recording, m);
     for (size_t i = 0; i < m->columns; i++) {
         active = active || (row[i] > 0 && features[m->feature[i]].syscall);
-        fputs(i ? "," : "", recording->windows);
+        if (i > 0)
+            putc_unlocked(',', recording->windows);
         if (!isnan(row[i])) /* not measured: left empty */
-            fprintf(recording->windows, "%.9g", (double)row[i]);
+            add_count(recording->windows, row[i]);
     }
     putc('\n', recording->windows);
     for (size_t i = m->recent.evidences; i-- > 0;) {

@@ -42,6 +42,12 @@ static bool is_optional(unsigned f) {
            (features[f - 1].test == CLASS_ANY && !(f > 1 && is_same_call(f, f - 2)));
 }
 
+/* What is not rare and leaves no evidence is worth a notification only where the counters do not have
+ * it. */
+static bool is_counted(unsigned f, bool counters) {
+    return counters && features[f].heat != HEAT_RARE && features[f].source == SOURCE_NONE;
+}
+
 /* Lower is sooner. */
 static int compare_rows(const struct rates *rates, unsigned a, unsigned b) {
     bool evidence_a = features[a].source != SOURCE_NONE;
@@ -58,7 +64,7 @@ static bool take_next(const struct rates *rates, bool counters, struct plan *pla
 
     for (unsigned f = 0; f < features_count; f++) {
         if (!can_be_notified(f) || plan->set.row[f] || features[f].heat == HEAT_RARE ||
-            (features[f].heat == HEAT_HOT && counters) || !is_optional(f) ||
+            is_counted(f, counters) || !is_optional(f) ||
             !(plan->spent + plan->share[f] <= plan->budget))
             continue;
         if (best < 0 || compare_rows(rates, f, (unsigned)best) < 0)
@@ -88,7 +94,7 @@ void plan_choose(const struct config *config, const struct rates *rates, double 
                    plan);
     for (unsigned f = 0; f < features_count; f++) {
         if (config->capture == CAPTURE_AUTO && plan->set.row[f] && is_optional(f) &&
-            plan->share[f] > plan->budget)
+            (is_counted(f, counters) || plan->share[f] > plan->budget))
             plan->set.row[f] = false;
         if (plan->set.row[f] && plan->share[f] > 0)
             plan->spent += plan->share[f];

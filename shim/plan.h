@@ -24,10 +24,10 @@ struct plan {
     double budget, spent;       /* shares of one core */
 };
 
-/* Pure. rates NULL: the profile has no record, and rare and warm rows are notified. lean: rare rows.
- * full: every row that can be notified. auto: rare rows unless one alone costs
- * more than the budget; then others, those with evidence first, rarest first, while the budget lasts.
- * Hot rows only without counters, which else have them; with counters the budget is shared. */
+/* Pure. lean: rare rows. full: every row that can be notified. auto: rare rows unless one alone costs
+ * more than the budget; then others, those with evidence first, rarest first, while the budget lasts;
+ * rates NULL: the profile has no record, and rare and warm rows are notified. With counters the budget is
+ * shared, and of the rows that are not rare only those with evidence: the counters have the others. */
 void plan_choose(const struct config *config, const struct rates *rates, double cost_ns,
                  bool counters, struct plan *ret_plan);
 

@@ -38,6 +38,8 @@ static void takes_rows_by_heat_without_record(void **state) {
         assert_int_equal(plan.set.row[row_of("openat.w")], cases[i].rare);
         assert_int_equal(plan.set.row[row_of("openat")], cases[i].warm);
         assert_int_equal(plan.set.row[row_of("connect")], cases[i].warm);
+        /* no evidence, and the counters have it */
+        assert_int_equal(plan.set.row[row_of("sendfile")], cases[i].capture == CAPTURE_FULL);
         assert_int_equal(plan.set.row[row_of("read")], cases[i].hot);
         assert_int_equal(plan.set.row[row_of("close")], cases[i].hot);
         assert_int_equal(plan.set.row[row_of("mmap.x")], cases[i].rare);
@@ -46,6 +48,9 @@ static void takes_rows_by_heat_without_record(void **state) {
         assert_false(plan.set.row[row_of("acct.cpu_ms")]);
         for (unsigned row = features_count; row < FEATURES_MAX; row++)
             assert_false(plan.set.row[row]);
+        plan_choose(&config, NULL, 5000, false, &plan);
+        assert_int_equal(plan.set.row[row_of("sendfile")], cases[i].warm);
+        assert_int_equal(plan.set.row[row_of("read")], cases[i].hot);
     }
 }
 
@@ -59,6 +64,8 @@ static void spends_the_budget_rarest_first(void **state) {
     for (unsigned f = 0; f < FEATURES_MAX; f++)
         rates.row[f] = 0;
     rates.row[row_of("openat")] = 1500;
+    rates.row[row_of("connect")] = 400;
+    rates.row[row_of("access")] = 1000;
     rates.row[row_of("accept4")] = 400;
     rates.row[row_of("setsockopt")] = 300;
     rates.row[row_of("getdents64")] = 1e5;
@@ -68,16 +75,17 @@ static void spends_the_budget_rarest_first(void **state) {
     rates.row[row_of("getcwd")] = 50000;
     plan_choose(&config, &rates, 5000, true, &with);
     plan_choose(&config, &rates, 5000, false, &without);
-    assert_true(with.set.row[row_of("openat")]);     /* evidence goes first */
-    assert_true(with.set.row[row_of("setsockopt")]); /* rarer than accept4, which no longer fits */
-    assert_false(with.set.row[row_of("accept4")]);
-    assert_false(with.set.row[row_of("getdents64")]);
+    assert_true(with.set.row[row_of("connect")] && with.set.row[row_of("access")]);
+    assert_false(with.set.row[row_of("openat")]);     /* less rare than these, and no longer fits */
+    assert_false(with.set.row[row_of("setsockopt")]); /* the counters have what leaves no evidence */
+    assert_false(with.set.row[row_of("read")]);
     assert_false(with.set.row[row_of("getcwd")]); /* rare in the table, not in this profile */
-    assert_false(with.set.row[row_of("read")]);   /* the counters have it */
     assert_true(with.set.row[row_of("execve")] && with.set.row[row_of("openat.w")]);
     assert_true(with.spent <= with.budget && fabs(with.budget - 0.01) < 1e-9);
-    assert_true(without.set.row[row_of("accept4")] && without.set.row[row_of("read")]);
-    assert_false(without.set.row[row_of("close")]);
+    assert_true(without.set.row[row_of("openat")]); /* evidence goes first */
+    assert_true(without.set.row[row_of("setsockopt")] && without.set.row[row_of("accept4")]);
+    assert_false(without.set.row[row_of("getdents64")]);
+    assert_false(without.set.row[row_of("read")]); /* less rare than these, and no longer fits */
     assert_false(without.set.row[row_of("futex")]); /* unknown is not affordable */
     assert_true(without.set.row[row_of("recvfrom")]);
     assert_false(without.set.row[row_of("write")]);
