@@ -72,8 +72,9 @@ static void bind_columns(struct detector *d) {
     for (size_t c = 0; c < d->columns; c++) {
         int feature = features_find(d->names[c]);
 
-        d->phases[c] = COLUMN_MEASURED;
         d->rare[c] = feature < 0 || (features[feature].syscall && features[feature].heat == HEAT_RARE);
+        /* A frequent call that the model does not know was not measured while it learnt. */
+        d->phases[c] = d->rare[c] ? COLUMN_MEASURED : 0;
         d->births[c] = is_birth(d->names[c]);
         if (strcmp(d->names[c], CRASHES) == 0)
             d->crashes = (int32_t)c;
@@ -204,6 +205,21 @@ static double novelty_apart(const struct detector *d, size_t column, uint8_t pha
     return judged ? 0 : novelty_of(d, column, phases);
 }
 
+/* The value from which on a window alarms. */
+static double limit_of(const struct model *m) {
+    return -log(m->rate * m->rows);
+}
+
+/* What has lasted for long enough to alarm adds up no further: it would alarm for as long again when all is
+ * normal. */
+static double judge_lasting(struct detector *d, const struct channel *channel) {
+    double sum = channel_lasting(d->lasting, d->values[SOURCE_COUNTS]);
+
+    if (sum < d->lasting || !(tail_value(&channel->lasting, d->lasting) > limit_of(d->model)))
+        d->lasting = sum;
+    return tail_value(&channel->lasting, d->lasting);
+}
+
 /* What the counts say; returns the greatest value. */
 static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
     const struct model *m = d->model;
@@ -215,8 +231,7 @@ static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
         const struct channel *channel = &m->channels[d->group];
 
         d->values[SOURCE_COUNTS] = channel_value(channel, d->row, d->scratch);
-        d->lasting = channel_lasting(d->lasting, d->values[SOURCE_COUNTS]);
-        d->values[SOURCE_LASTING] = tail_value(&channel->lasting, d->lasting);
+        d->values[SOURCE_LASTING] = judge_lasting(d, channel);
     }
     for (size_t c = 0; c < d->columns; c++)
         novelty += novelty_apart(d, c, phases);
@@ -358,7 +373,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
                    struct verdict *ret_verdict) {
     const struct model *m = d->model;
     const uint8_t phases = EVIDENCE_STEADY | (context->startup ? EVIDENCE_STARTUP : 0);
-    const double limit = -log(m->rate * m->rows);
+    const double limit = limit_of(m);
     double value = TAIL_NEVER, unseen;
 
     d->counts = counts;

@@ -124,6 +124,16 @@ static void set_phase(struct keeper *keeper, const struct message *message) {
     keeper_save(keeper);
 }
 
+/* Whoever waits for a child that could not be started must not wait for ever. */
+static void say_not_started(struct keeper *keeper, enum child_kind kind, int error) {
+    struct message message = {.type = MESSAGE_PATCHED, .value = PATCHED_NOT_STARTED};
+
+    if (kind == CHILD_TRAIN)
+        message = (struct message){.type = MESSAGE_MODEL, .value = (uint32_t)-error};
+    if (shared_fd(keeper->shared, HELD_MONITOR_SOCKET) >= 0)
+        message_send(shared_fd(keeper->shared, HELD_MONITOR_SOCKET), &message, NULL, 0);
+}
+
 static void start_child(struct keeper *keeper, enum child_kind kind, const char *word) {
     struct shared *s = keeper->shared;
     char *train[] = {(char *)(uintptr_t) "opatch-ctl", (char *)(uintptr_t) "train",
@@ -131,11 +141,16 @@ static void start_child(struct keeper *keeper, enum child_kind kind, const char 
     char *patch[] = {(char *)(uintptr_t) "opatch-patch", (char *)(uintptr_t) "patch",
                      keeper->state.id, (char *)(uintptr_t)word, NULL};
 
-    if (shared_fd(s, HELD_CHILD) >= 0)
-        return;
-    atomic_store(&s->child_kind, kind);
-    if (start_program(s, HELD_CHILD, kind == CHILD_TRAIN ? train : patch, NULL, 0,
-                      kind == CHILD_TRAIN ? 19 : 0) == 0)
+    int r = -EBUSY;
+
+    if (shared_fd(s, HELD_CHILD) < 0) {
+        atomic_store(&s->child_kind, kind);
+        r = start_program(s, HELD_CHILD, kind == CHILD_TRAIN ? train : patch, NULL, 0,
+                          kind == CHILD_TRAIN ? 19 : 0);
+    }
+    if (r < 0)
+        say_not_started(keeper, kind, r);
+    else
         keeper_poll(keeper, HELD_CHILD, SOURCE_CHILD);
 }
 

@@ -83,12 +83,11 @@ static int open_everything(struct monitor *m, const char *dir, int *ret_model, i
     *ret_model = open_model(m);
     if (*ret_model < 0) {
         learning = io_format("%s/windows/%s/%s-%d", m->config.data_dir, m->state.profile,
-                             dir + strlen(dir) - 16, (int)getpid());
+                             m->key, (int)getpid());
         r = recording_open(&m->learning, learning, err);
     }
     if (r == 0 && m->config.record_always) {
-        always = io_format("%s/recordings/%s-%d", m->config.data_dir, dir + strlen(dir) - 16,
-                           (int)getpid());
+        always = io_format("%s/recordings/%s-%d", m->config.data_dir, m->key, (int)getpid());
         r = recording_open(&m->always, always, err);
     }
     return r;
@@ -133,6 +132,7 @@ static int set_up(struct monitor *m, const char *dir, uint64_t end_ns, struct er
                                {(time_t)(at / 1000000000), (long)(at % 1000000000)}};
     int model = -1, accepted = -1, dirs[CONFIG_MAX_DIRS], r;
 
+    snprintf(m->key, sizeof(m->key), "%s", dir + strlen(dir) - 16);
     r = open_everything(m, dir, &model, &accepted, err);
     if (r < 0)
         return r;
@@ -148,7 +148,7 @@ static int set_up(struct monitor *m, const char *dir, uint64_t end_ns, struct er
     if (m->timer_fd < 0 || m->epoll_fd < 0 ||
         timerfd_settime(m->timer_fd, TFD_TIMER_ABSTIME, &every, NULL) < 0)
         return err_errno(err, errno, "cannot set up the clock");
-    monitor_counters_connect(m, dir + strlen(dir) - 16);
+    monitor_counters_connect(m);
     r = priv_drop(m->config.user, err);
     if (r == 0)
         load_signatures(m, dirs);
@@ -185,7 +185,7 @@ static bool serve_keeper(struct monitor *m) {
         monitor_take_model(m, fds[0], (int)message.value);
         return true;
     case MESSAGE_PATCHED:
-        monitor_patched(m, (int)message.value);
+        monitor_patched(m, message.value);
         return true;
     default:
         return false;
@@ -218,6 +218,11 @@ static void record_end(struct monitor *m) {
     recording_close(&m->always);
 }
 
+/* Another monitor is to take over, and nothing is lost by it. */
+static bool may_end(const struct monitor *m) {
+    return m->counters_lost && !m->alarm.id[0] && !m->patching && !m->training;
+}
+
 static void run(struct monitor *m) {
     struct epoll_event timer = {.events = EPOLLIN, .data.fd = m->timer_fd};
     struct epoll_event socket = {.events = EPOLLIN, .data.fd = MONITOR_SOCKET};
@@ -227,7 +232,7 @@ static void run(struct monitor *m) {
     epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, MONITOR_SOCKET, &socket);
     if (m->counters_fd >= 0)
         epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, m->counters_fd, &counters);
-    for (;;) {
+    while (!may_end(m)) {
         struct epoll_event events[4];
         int n = epoll_wait(m->epoll_fd, events, 4, -1);
 

@@ -51,7 +51,9 @@ struct alarm {
     uint64_t first_row, last_row; /* absolute window numbers: first abnormal, last alarming */
     uint64_t started_ns;          /* CLOCK_REALTIME of the alarm */
     char cve[SIGNATURE_ID_MAX];   /* "unknown" until named */
-    uint64_t raised_row; /* window of the alarm */
+    uint64_t naming_row; /* first window that is looked at for its name */
+    uint64_t raised_row; /* window of the alarm, or of its last news */
+    bool named;        /* the windows from naming_row on have their name */
     uint64_t held_row; /* mode hold: last window before the container was frozen; 0: it is not */
     bool expired;      /* it was frozen and let go */
     bool repeated;     /* nothing in it is news */
@@ -80,6 +82,7 @@ struct opened {
 struct monitor {
     struct config config;
     struct state state;
+    char key[17]; /* name of the container's state directory */
     int events_fd, timer_fd, epoll_fd;
     const struct tally *tally;
 
@@ -88,12 +91,13 @@ struct monitor {
     char (*names)[WINDOWS_NAME_MAX];
     int *feature; /* row of the feature table of each column */
     struct notify_set notified; /* rows that the responder counts */
-    unsigned row_cpu, row_memory, row_watch;
+    unsigned row_cpu, row_memory, row_watch, row_connect;
     uint64_t last[FEATURES_MAX], evidence_cursor;
     int root_fd, cpu_fd, memory_fd;
     struct watches watches;
     unsigned watched; /* opens of watched files in the window at hand */
     int counters_fd; /* connection to opatch-counters; -1: none */
+    bool counters_lost; /* it has ended, and only a monitor that starts can connect */
     struct counters_reader counters;
     struct opened opened;
     uint64_t odd_row; /* number of windows up to the last odd one; 0: none */
@@ -114,6 +118,7 @@ struct monitor {
     uint64_t abnormal_row; /* first of the abnormal windows at hand; UINT64_MAX: none */
     uint64_t muted_until;  /* a restart of ours: judged as a start-up */
     struct alarm alarm;
+    struct evidence_set shown; /* what was new in the alarm at hand */
     struct evidence_set told; /* what was new in alarms without a name, … */
     bool told_calls[FEATURES_MAX]; /* … and the columns of calls first made in them */
     struct windows accepted;  /* its evidence: what `opatch accept` has made normal */
@@ -134,8 +139,8 @@ const float *monitor_last_row(const struct monitor *monitor);
 void monitor_set_container(struct monitor *monitor, const int fds[4], uint64_t watched);
 
 /* monitor_counters.c: the kernel's counters and accounting (counters.h) */
-/* While still root. key: name of the container's state directory. */
-void monitor_counters_connect(struct monitor *monitor, const char *key);
+/* While still root. */
+void monitor_counters_connect(struct monitor *monitor);
 void monitor_counters_start(struct monitor *monitor);
 /* Reads an answer, or the end. */
 void monitor_counters_serve(struct monitor *monitor);
@@ -170,12 +175,14 @@ bool monitor_in_startup(const struct monitor *monitor, uint64_t row);
 void monitor_judge(struct monitor *monitor);
 /* A model's bytes came: checked and taken into use, or refused with an event. */
 void monitor_take_model(struct monitor *monitor, int fd, int error);
-void monitor_patched(struct monitor *monitor, int status);
+/* The patcher has ended with this status, or was never started (PATCHED_NOT_STARTED). */
+void monitor_patched(struct monitor *monitor, unsigned status);
 void monitor_set_phase(struct monitor *monitor, enum phase phase);
 
 /* monitor_alarm.c */
 /* The newest window alarms: raises the alarm, or goes on with the one at hand; one that was only
- * repeated becomes a new one with the first news. */
+ * repeated becomes a new one with the first news. News that come later than the time for naming are looked
+ * at for a name of their own: odd windows beforehand must not hide an attack. */
 void monitor_alarm(struct monitor *monitor, const struct verdict *verdict);
 /* What is due while the container is frozen: true while it stays so. */
 bool monitor_hold(struct monitor *monitor);

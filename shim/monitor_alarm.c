@@ -19,12 +19,10 @@ static bool mode_is(const struct monitor *m, enum mode mode) {
     return strcmp(m->state.mode, mode_name(mode)) == 0;
 }
 
-/* Where the alarm's windows start in recent, and how many there are: those of a frozen container
- * say nothing. */
-static size_t alarm_rows(const struct monitor *m, size_t *ret_first) {
-    size_t first = m->alarm.first_row > m->first_recent
-                       ? (size_t)(m->alarm.first_row - m->first_recent)
-                       : 0;
+/* Where the alarm's windows from this one on start in recent, and how many there are: those of a frozen
+ * container say nothing. */
+static size_t alarm_rows(const struct monitor *m, uint64_t from, size_t *ret_first) {
+    size_t first = from > m->first_recent ? (size_t)(from - m->first_recent) : 0;
     size_t end = m->alarm.held_row ? (size_t)(m->alarm.held_row + 1 - m->first_recent)
                                    : m->recent.rows;
 
@@ -126,11 +124,14 @@ static void raise_alarm(struct monitor *m, const struct verdict *verdict, bool r
     alarm->first_row = m->abnormal_row == UINT64_MAX ? m->next_row - 1 : m->abnormal_row;
     if (m->next_row - alarm->first_row > MONITOR_QUIET_ROWS)
         alarm->first_row = m->next_row - 1;
+    alarm->naming_row = alarm->first_row;
     alarm->raised_row = m->next_row - 1;
-    snprintf(alarm->id, sizeof(alarm->id), "%llx",
-             (unsigned long long)(alarm->started_ns / 1000000));
+    alarm->named = false;
+    evidence_set_free(&m->shown);
+    snprintf(alarm->id, sizeof(alarm->id), "%llx-%.6s",
+             (unsigned long long)(alarm->started_ns / 1000000), m->key);
     snprintf(alarm->cve, sizeof(alarm->cve), "%s", MATCH_UNKNOWN);
-    alarm_rows(m, &first);
+    alarm_rows(m, alarm->first_row, &first);
     output = io_format("Container %s behaves unlike its profile (%s)", m->state.id,
                        verdict->n ? verdict->top[0].name : "?");
     event.output = output;
@@ -169,24 +170,56 @@ static void note_causes(struct alarm *alarm, const struct verdict *verdict) {
     }
 }
 
+/* Adds what is new in the newest window to what the alarm has shown; whether it had not shown that. */
+static bool shows_more(struct monitor *m) {
+    const struct windows *w = &m->recent;
+    bool more = false;
+
+    for (size_t i = w->evidences; i-- > 0 && w->evidence[i].row == w->rows - 1;) {
+        const struct evidence *e = &w->evidence[i];
+
+        if (detector_knows(m->detector, e, monitor_in_startup(m, m->next_row - 1)) ||
+            evidence_knows(&m->shown, e, EVIDENCE_STEADY))
+            continue;
+        evidence_learn(&m->shown, e, 1, EVIDENCE_STEADY);
+        more = true;
+    }
+    for (size_t c = 0; c < m->columns; c++) {
+        bool first = detector_first_made(m->detector, c);
+
+        more |= first && !m->alarm.first_made[c] && detector_is_rare(m->detector, c);
+        m->alarm.first_made[c] |= first;
+    }
+    return more;
+}
+
+static bool in_naming_time(const struct monitor *m) {
+    return m->next_row - m->alarm.naming_row <= MONITOR_NAMING_ROWS;
+}
+
+/* It may be another attack. */
+static void name_anew(struct alarm *alarm, uint64_t row) {
+    alarm->naming_row = alarm->raised_row = row;
+    alarm->named = alarm->expired = false;
+    alarm->n_causes = 0;
+}
+
 void monitor_alarm(struct monitor *m, const struct verdict *verdict) {
     bool repeated = is_repeated(m, verdict);
 
     m->alarm.last_row = m->next_row - 1;
     if (!m->alarm.id[0] || (m->alarm.repeated && !repeated))
         raise_alarm(m, verdict, repeated);
+    if (shows_more(m) && !in_naming_time(m) && !m->patching)
+        name_anew(&m->alarm, m->next_row - 1);
     note_causes(&m->alarm, verdict);
-    for (size_t c = 0; c < m->columns; c++)
-        m->alarm.first_made[c] |= detector_first_made(m->detector, c);
 }
 
 /* Mode hold: frozen as soon as the alarm has its name, at the latest a moment after it began, for
  * what is frozen shows no more of what it is. */
 static void start_hold(struct monitor *m) {
-    bool named = strcmp(m->alarm.cve, MATCH_UNKNOWN) != 0;
-
     if (!mode_is(m, MODE_HOLD) || m->alarm.expired ||
-        (!named &&
+        (!m->alarm.named &&
          (m->alarm.repeated || m->next_row - m->alarm.raised_row <= MONITOR_HOLD_ROWS)))
         return;
     m->alarm.held_row = m->next_row - 1;
@@ -232,7 +265,7 @@ static void report_name(struct monitor *m, const struct match_result *result) {
                           .profile = m->state.profile};
     size_t first;
 
-    alarm_rows(m, &first);
+    alarm_rows(m, m->alarm.naming_row, &first);
     json_add(fields, "opatch.alarm", json_new_string(m->alarm.id));
     json_add(fields, "opatch.cve", json_new_string(result->id));
     json_add(fields, "opatch.confidence", json_new_double(result->confidence));
@@ -269,6 +302,16 @@ static void ask_for_patch(struct monitor *m, const struct match_result *result) 
     monitor_set_phase(m, PHASE_PATCHING);
 }
 
+/* Whether opened paths may have been missed: neither notified nor counted in all of these windows. */
+static bool is_blind_to_opens(const struct monitor *m, size_t first, size_t count) {
+    int column = windows_column(&m->recent, "openat");
+
+    for (size_t i = 0; column >= 0 && opened_wanted(m) && i < count; i++)
+        if (isnan(windows_row(&m->recent, first + i)[column]))
+            return true;
+    return column < 0;
+}
+
 /* The alarm's windows against the signatures; again with every window until it has a name. */
 void monitor_try_naming(struct monitor *m) {
     struct feature_weight presence[MAX_FEATURES], deviation[MAX_FEATURES];
@@ -277,13 +320,13 @@ void monitor_try_naming(struct monitor *m) {
     struct match_result result;
     size_t first, count, evidence = 0;
 
-    if (strcmp(m->alarm.cve, MATCH_UNKNOWN) != 0 ||
-        m->next_row - m->alarm.first_row > MONITOR_NAMING_ROWS)
+    if (m->alarm.named || !in_naming_time(m))
         return;
-    count = alarm_rows(m, &first);
+    count = alarm_rows(m, m->alarm.naming_row, &first);
     match_presence(&m->recent, first, count, presence, MAX_FEATURES, &observation.n_presence);
     match_mark_unmeasured(&m->recent, presence, MAX_FEATURES, &observation.n_presence);
-    observation.blind[EVIDENCE_OPEN] = windows_column(&m->recent, "openat") < 0;
+    observation.blind[EVIDENCE_OPEN] = is_blind_to_opens(m, first, count);
+    observation.blind[EVIDENCE_CONNECT] = !m->notified.row[m->row_connect];
     model_deviation(m->model, &m->recent, first, count, deviation, MAX_FEATURES,
                     &observation.n_deviation);
     while (evidence < m->recent.evidences && m->recent.evidence[evidence].row < first)
@@ -295,8 +338,11 @@ void monitor_try_naming(struct monitor *m) {
     observation.facts = m->facts_gathered ? &m->facts : NULL;
     match_signatures(&m->signatures, &observation, &result);
     if (!result.signature ||
-        (result.confidence < SURE && m->next_row - m->alarm.first_row <= MONITOR_UNSURE_ROWS))
+        (result.confidence < SURE && m->next_row - m->alarm.naming_row <= MONITOR_UNSURE_ROWS))
         return;
+    m->alarm.named = true;
+    if (strcmp(m->alarm.cve, result.id) == 0)
+        return; /* it goes on */
     snprintf(m->alarm.cve, sizeof(m->alarm.cve), "%s", result.id);
     m->alarm.repeated = false; /* that is news */
     report_name(m, &result);
@@ -313,7 +359,7 @@ static struct json *news_of(struct monitor *m) {
     struct json *list = json_new(JSON_ARRAY);
     size_t first, n = 0;
 
-    alarm_rows(m, &first);
+    alarm_rows(m, m->alarm.first_row, &first);
     for (size_t i = 0; i < m->recent.evidences; i++) {
         const struct evidence *e = &m->recent.evidence[i];
 

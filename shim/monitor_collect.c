@@ -13,6 +13,7 @@ void monitor_collect_init(struct monitor *m) {
     m->row_cpu = (unsigned)features_find("acct.cpu_ms");
     m->row_memory = (unsigned)features_find("acct.memory_kib");
     m->row_watch = (unsigned)features_find("watch.open");
+    m->row_connect = (unsigned)features_find("connect");
     m->names = io_alloc(features_count, sizeof(*m->names));
     m->feature = io_alloc(features_count, sizeof(*m->feature));
     for (unsigned i = 0; i < features_count; i++) {

@@ -14,7 +14,7 @@ static void say_refused(struct monitor *m, const char *why) {
     monitor_say(m, "counters refused", PRIORITY_NOTICE, output);
 }
 
-void monitor_counters_connect(struct monitor *m, const char *key) {
+void monitor_counters_connect(struct monitor *m) {
     struct counters_request hello = {
         .type = COUNTERS_HELLO,
         .value = m->config.counters,
@@ -22,9 +22,11 @@ void monitor_counters_connect(struct monitor *m, const char *key) {
         .budget_ppm = (uint32_t)(m->config.cpu_budget_percent * 1e4 / 2),
     };
 
-    snprintf(hello.key, sizeof(hello.key), "%s", key);
-    if (counters_connect(m->config.state_dir, &hello, &m->counters_fd) < 0)
+    snprintf(hello.key, sizeof(hello.key), "%s", m->key);
+    if (counters_connect(m->config.state_dir, &hello, &m->counters_fd) < 0) {
         m->counters_fd = -1;
+        say_refused(m, "opatch-counters cannot be reached");
+    }
 }
 
 void monitor_counters_start(struct monitor *m) {
@@ -44,10 +46,11 @@ void monitor_counters_serve(struct monitor *m) {
         r = counters_reader_open(&m->counters, fds);
     if (r == 0 && reply.error < 0 && reply.first)
         say_refused(m, reply.text);
-    if (r < 0) { /* it ended: what it counted is unknown from here on */
+    if (r < 0) { /* it ended: what it counted is unknown until the next monitor has connected anew */
         counters_reader_open(&m->counters, none);
         cleanup_closep(&m->counters_fd);
         m->counters_fd = -1;
+        m->counters_lost = true;
     }
 }
 

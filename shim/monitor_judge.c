@@ -183,8 +183,15 @@ void monitor_judge(struct monitor *m) {
     }
 }
 
-void monitor_patched(struct monitor *m, int status) {
+void monitor_patched(struct monitor *m, unsigned status) {
     m->patching = false;
+    if (status == PATCHED_NOT_STARTED) { /* nothing was tried: the next alarm may ask again */
+        for (unsigned i = 0; i < m->n_tried; i++)
+            if (strcmp(m->tried[i], m->alarm.cve) == 0)
+                m->tried[i][0] = '\0';
+        monitor_set_phase(m, PHASE_ALARMED);
+        return;
+    }
     if (m->alarm.held_row && status != 0)
         return; /* the deadline decides */
     /* The restarted service starts up again, and what it does then is no attack. */

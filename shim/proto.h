@@ -17,9 +17,11 @@ enum message_type {
     MESSAGE_STARTED, /* the program runs: descriptors of the root directory, CPU and memory usage and
                       * watches (watches.h), whose mask is in text, in hexadecimal */
     MESSAGE_MODEL,   /* value: 0, with a descriptor of the new model, or an errno */
-    MESSAGE_PATCHED, /* value: exit status of the patcher */
+    MESSAGE_PATCHED, /* value: exit status of the patcher, or PATCHED_NOT_STARTED */
     MESSAGE_TYPES
 };
+
+#define PATCHED_NOT_STARTED 256u
 
 enum hold { HOLD_RELEASE, HOLD_FREEZE, HOLD_KILL };
 

@@ -46,6 +46,35 @@ static void names_a_call_never_seen(void **state) {
     assert_string_equal(verdict_of(model, &test, 50, false).top[0].name, "bpf");
 }
 
+/* It was not measured while the model learnt (another capture), so nobody knows what is normal. */
+static void frequent_call_of_no_model_is_no_news(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = trained(&train, &options);
+
+    (void)state;
+    strcpy(test.names[9], "sendto");
+    for (size_t r = 0; r < test.rows; r++)
+        test.counts[r * test.columns + 9] = 300;
+    assert_int_equal(alarms_in(model, &test, 0, 100), 0);
+}
+
+static void alarms_no_longer_than_the_flood_lasts(void **state) {
+    enum { FLOOD = 20000, QUIET = 100, AFTER = 100 };
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(FLOOD + QUIET + AFTER, 2);
+    _cleanup_model_ struct model *model = trained(&train, &options);
+
+    (void)state;
+    for (size_t r = FLOOD; r < test.rows; r++) /* a silence would end it */
+        if (!(windows_row(&test, r)[4] > 0))
+            memcpy(test.counts + r * test.columns, test.counts + (r - 1) * test.columns,
+                   test.columns * sizeof(float));
+    synthetic_attack(&test, 0, FLOOD);
+    assert_true(alarms_in(model, &test, FLOOD - 100, 100) > 90);
+    assert_int_equal(alarms_in(model, &test, FLOOD + QUIET, AFTER), 0);
+}
+
 static void first_crash_alarms_on_its_own(void **state) {
     const struct train_options rare = {.seed = 1, .false_alarm_rate = 0.00003};
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
@@ -281,6 +310,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_an_attack_from_normal_load),
         cmocka_unit_test(names_a_call_never_seen),
+        cmocka_unit_test(frequent_call_of_no_model_is_no_news),
+        cmocka_unit_test(alarms_no_longer_than_the_flood_lasts),
         cmocka_unit_test(first_crash_alarms_on_its_own),
         cmocka_unit_test(startup_may_do_what_startups_did),
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
