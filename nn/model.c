@@ -53,6 +53,29 @@ double model_silence_value(const struct model *model, size_t windows) {
     return (log((double)windows / fmax(model->silence, MODEL_SILENCE_MIN)) / EXCESS_SCALE) - 1;
 }
 
+static bool is_among(const char *const *names, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+bool model_judges(const struct model *model, const char *const *measured, size_t n) {
+    bool any = false;
+
+    for (size_t g = 0; g < GROUPS; g++) {
+        uint32_t i = 0;
+
+        any |= model->groups[g].n > 0;
+        while (i < model->groups[g].n &&
+               is_among(measured, n, model->names[model->groups[g].columns[i]]))
+            i++;
+        if (i > 0 && i == model->groups[g].n)
+            return true;
+    }
+    return !any;
+}
+
 void model_add_evidence(struct model *model, const struct evidence *items, size_t n) {
     evidence_learn(&model->evidence, items, n, EVIDENCE_STEADY | EVIDENCE_ACCEPTED);
 }

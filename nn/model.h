@@ -47,6 +47,9 @@ int model_parse(const void *data, size_t size, const char *name, struct model **
 #define MODEL_HEAD 12
 bool model_is_of_another_version(const char head[MODEL_HEAD]);
 
+/* Whether windows in which only these columns are measured are judged by their counts, if any are. */
+bool model_judges(const struct model *model, const char *const *measured, size_t n);
+
 void model_free(struct model *model);
 static inline void model_freep(struct model **model) {
     model_free(*model);

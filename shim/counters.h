@@ -9,6 +9,9 @@
  * container by its key; opatch-counters looks up in the container's state which processes that are.
  * After that the monitor reads shared memory and only tells when it is attentive.
  *
+ * STATE_DIR/COUNTERS_LOADED says that system calls were counted on this host since it was started, which
+ * plans (plan.h) build on.
+ *
  * The windows of all monitors begin at multiples of WINDOW_MS of CLOCK_MONOTONIC, so that a program
  * attached for a little more than one window counts a whole one for every container.
  *
@@ -22,6 +25,8 @@
 
 #include "shim/base/features.h"
 #include "shim/base/windows.h"
+
+#define COUNTERS_LOADED "counters.loaded"
 
 /* Where opens are too hot to notify, the program hashes each opened path and tests it against the
  * container's set of usual ones; what is not in it stands in the ring of the CPU. The monitor keeps

@@ -43,9 +43,20 @@ int accounting_is_crash(int status) {
     return WIFSIGNALED(status);
 }
 
+static const char *const mounts[] = {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"};
+
+bool accounting_has_cgroups(void) {
+    for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+        _cleanup_free_ char *any = io_format("%s/cgroup.procs", mounts[i]);
+
+        if (access(any, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* The directory of a process's cgroup v2, or NULL; the caller frees. */
 static char *cgroup_directory(int pid) {
-    static const char *const mounts[] = {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"};
     _cleanup_free_ char *file = io_format("/proc/%d/cgroup", pid), *text = NULL;
     char *path;
     size_t size;

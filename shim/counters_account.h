@@ -49,6 +49,8 @@ void accounting_sample(struct accounting *accounting);
 /* Inode number of the cgroup v2 directory of a process; 0 when it is the root of the hierarchy,
  * which is nobody's own, or there is none. */
 uint64_t accounting_cgroup(int pid);
+/* Whether the host has cgroups v2, by which containers are counted. */
+bool accounting_has_cgroups(void);
 
 /* True for a wait status that says "crashed": a signal other than those by which one asks a process
  * to end. */

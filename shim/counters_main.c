@@ -372,11 +372,22 @@ static double measure(struct host *host, bool attached) {
     return least;
 }
 
+static void say_loaded(const struct host *host) {
+    _cleanup_free_ char *path = io_format("%s/" COUNTERS_LOADED, host->state_dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    cleanup_closep(&fd);
+}
+
 static void load(struct host *host) {
     double bare, outside;
 
-    if (counters_kernel_load(&host->kernel, &host->refused) < 0)
+    host->kernel.program_fd = host->kernel.link_fd = -1;
+    if (!accounting_has_cgroups())
+        err_set(&host->refused, ENOTSUP, "the host has no cgroups v2");
+    if (host->refused.text[0] || counters_kernel_load(&host->kernel, &host->refused) < 0)
         return;
+    say_loaded(host);
     bare = measure(host, false);
     outside = measure(host, true);
     host->cost.outside_ns = outside > bare ? outside - bare : 0;

@@ -77,16 +77,17 @@ static int leave_rates(const struct config *config, const char *profile, const i
                        struct err *err) {
     _cleanup_free_ char *plans = io_format("%s/plans", config->data_dir);
     _cleanup_free_ char *path = io_format("%s/%s.rates", plans, profile);
-    _cleanup_free_ char *cost_path = io_format("%s/cost", plans), *cost = NULL;
+    _cleanup_free_ char *cost_path = io_format("%s/cost", plans), *cost = NULL, *text = NULL;
     _cleanup_spawn_ struct spawn_result result = {0};
     double ns;
     int r = run_trainer(config, NULL, fds, n, &result, err);
 
     if (r == 0)
         r = io_mkdir_p(plans, 0700, err);
-    if (r == 0)
-        r = io_replace_file(AT_FDCWD, path, result.output, result.output_size, 0600, (uid_t)-1,
-                            (gid_t)-1, err);
+    if (r == 0) {
+        text = io_format("%s" PLAN_COUNTED " %d\n", result.output, plan_counted(config));
+        r = io_replace_file(AT_FDCWD, path, text, strlen(text), 0600, (uid_t)-1, (gid_t)-1, err);
+    }
     if (r < 0 || access(cost_path, F_OK) == 0 || rates_measure_cost(&ns) < 0)
         return r;
     cost = io_format("%.0f\n", ns);

@@ -206,6 +206,7 @@ static bool is_permitted(const struct keeper *keeper, uint32_t type) {
     switch (type) {
     case MESSAGE_PHASE:
     case MESSAGE_TRAIN:
+    case MESSAGE_OUTDATED:
         return true;
     case MESSAGE_PATCH:
         return patches || holds;
@@ -232,6 +233,16 @@ static void hold(struct keeper *keeper, uint32_t what) {
     keeper_freeze(keeper, what == HOLD_FREEZE);
 }
 
+/* With what it was learnt from: its next container learns anew. */
+static void forget_model(struct keeper *keeper) {
+    const char *data = keeper->config.data_dir, *profile = keeper->state.profile;
+    _cleanup_free_ char *model = io_format("%s/models/%s.model", data, profile);
+    _cleanup_free_ char *runs = io_format("%s/windows/%s", data, profile);
+
+    if (unlink(model) == 0) /* else another container of the profile has done it, and learns */
+        io_remove_tree(AT_FDCWD, runs, NULL);
+}
+
 static void obey(struct keeper *keeper, const struct message *message) {
     switch ((enum message_type)message->type) {
     case MESSAGE_PHASE:
@@ -246,6 +257,10 @@ static void obey(struct keeper *keeper, const struct message *message) {
         break;
     case MESSAGE_HOLD:
         hold(keeper, message->value);
+        break;
+    case MESSAGE_OUTDATED:
+        forget_model(keeper);
+        end_monitor(keeper);
         break;
     default:
         break;

@@ -40,30 +40,10 @@ static void report_problem(void *data, const char *sentence) {
     monitor_say(data, "signature refused", PRIORITY_WARNING, sentence);
 }
 
-/* The model of the profile, or -1. One of another version is forgotten with what it was learnt from, which
- * has other features, and the profile learns anew. */
-static int open_model(struct monitor *m) {
-    _cleanup_free_ char *path = io_format("%s/models/%s.model", m->config.data_dir, m->state.profile);
-    _cleanup_free_ char *runs = io_format("%s/windows/%s", m->config.data_dir, m->state.profile);
-    _cleanup_free_ char *output = NULL;
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    char head[MODEL_HEAD];
-
-    if (fd < 0 || pread(fd, head, sizeof(head), 0) != sizeof(head) || !model_is_of_another_version(head))
-        return take_fd(&fd);
-    if (unlink(path) == 0) { /* else another container of the profile does this */
-        io_remove_tree(AT_FDCWD, runs, NULL);
-        output = io_format("The model of profile %s is of another version of opatch, it is learnt anew",
-                           m->state.profile);
-        monitor_say(m, "model outdated", PRIORITY_NOTICE, output);
-    }
-    return -1;
-}
-
 /* What needs root: files by name. */
 static int open_everything(struct monitor *m, const char *dir, int *ret_model, int *ret_accepted,
                            struct err *err) {
-    _cleanup_free_ char *learning = NULL, *always = NULL, *accepted = NULL;
+    _cleanup_free_ char *learning = NULL, *always = NULL, *accepted = NULL, *model = NULL;
     int r = config_load(&m->config, err);
 
     if (r == 0)
@@ -80,7 +60,8 @@ static int open_everything(struct monitor *m, const char *dir, int *ret_model, i
         return err_errno(err, -r, "cannot read what is notified");
     accepted = io_format("%s/accepted/%s.jsonl", m->config.data_dir, m->state.profile);
     *ret_accepted = open(accepted, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    *ret_model = open_model(m);
+    model = io_format("%s/models/%s.model", m->config.data_dir, m->state.profile);
+    *ret_model = open(model, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (*ret_model < 0) {
         learning = io_format("%s/windows/%s/%s-%d", m->config.data_dir, m->state.profile,
                              m->key, (int)getpid());

@@ -50,6 +50,26 @@ static void learn(struct monitor *m) {
         ask_for_training(m);
 }
 
+/* Whether the windows of this container that are not counted in the kernel are judged by this model. */
+static bool is_fitting(const struct monitor *m, const struct model *model) {
+    const char *measured[FEATURES_MAX];
+    size_t n = 0;
+
+    for (unsigned f = 0; f < features_count; f++)
+        if (m->notified.row[f] || features_always_measured(f))
+            measured[n++] = features[f].name;
+    return model_judges(model, measured, n);
+}
+
+static void say_outdated(struct monitor *m, const char *why) {
+    struct message message = {.type = MESSAGE_OUTDATED};
+    _cleanup_free_ char *output = io_format("The model of profile %s %s, it is learnt anew",
+                                            m->state.profile, why);
+
+    monitor_say(m, "model outdated", PRIORITY_NOTICE, output);
+    message_send(MONITOR_SOCKET, &message, NULL, 0);
+}
+
 void monitor_take_model(struct monitor *m, int fd, int error) {
     _cleanup_close_ int owned = fd;
     _cleanup_free_ char *name = io_format("%s/models/%s.model", m->config.data_dir, m->state.profile);
@@ -66,7 +86,15 @@ void monitor_take_model(struct monitor *m, int fd, int error) {
     if (r == 0 && fd >= 0) {
         _cleanup_model_ struct model *model = NULL;
 
+        if (size >= MODEL_HEAD && model_is_of_another_version(data)) {
+            say_outdated(m, "is of another version of opatch");
+            return;
+        }
         r = model_parse(data, size, name, &model, &err);
+        if (r == 0 && m->rounds == 0 && !is_fitting(m, model)) {
+            say_outdated(m, "was learnt from other system calls than are captured now");
+            return;
+        }
         if (r == 0) {
             detector_free(m->detector);
             model_free(m->model);

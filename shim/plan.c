@@ -9,6 +9,7 @@
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/counters.h"
 
 #define SET_FILE "notified"
 #define FILE_MAX_SIZE 65536
@@ -107,6 +108,7 @@ int plan_parse_rates(char *text, struct rates *ret_rates) {
     struct rates rates;
     char *save = NULL;
 
+    rates.counted = -1;
     for (unsigned f = 0; f < FEATURES_MAX; f++)
         rates.row[f] = NAN;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
@@ -117,6 +119,8 @@ int plan_parse_rates(char *text, struct rates *ret_rates) {
         if (!space || end == space + 1 || *end || !(rate >= 0 && rate < 1e12))
             return -EINVAL;
         *space = '\0';
+        if (strcmp(line, PLAN_COUNTED) == 0)
+            rates.counted = rate > 0;
         f = features_find(line);
         if (f >= 0) /* unknown: of another version */
             rates.row[f] = rate;
@@ -144,11 +148,18 @@ static double load_cost(const char *data_dir) {
     return io_parse_u64(text, 100000000, &cost) < 0 ? PLAN_DEFAULT_COST_NS : (double)cost;
 }
 
+bool plan_counted(const struct config *config) {
+    _cleanup_free_ char *loaded = io_format("%s/" COUNTERS_LOADED, config->state_dir);
+
+    return config->counters != COUNTERS_OFF && access(loaded, F_OK) == 0;
+}
+
+/* With a record as when it was made: the model was made for that plan. */
 void plan_make(const struct config *config, const char *profile, struct plan *ret_plan) {
-    _cleanup_free_ char *refused = io_format("%s/counters.refused", config->state_dir);
-    bool counters = config->counters != COUNTERS_OFF && access(refused, F_OK) != 0;
     struct rates rates;
     bool known = load_rates(config->data_dir, profile, &rates) == 0;
+    bool counters = known && rates.counted >= 0 ? rates.counted && config->counters != COUNTERS_OFF
+                                                : plan_counted(config);
 
     plan_choose(config, known ? &rates : NULL, load_cost(config->data_dir), counters, ret_plan);
     ret_plan->set.refuse_io_uring = config->io_uring == IO_URING_REFUSE;

@@ -15,6 +15,7 @@
  * holds under load, however little there was while it was recorded. NaN: not known. */
 struct rates {
     double row[FEATURES_MAX];
+    int counted; /* 1: the host had counters when they were recorded, 0: not; -1: not told */
 };
 
 /* One part of a plan: what it would cost, as share of one core. */
@@ -34,7 +35,12 @@ void plan_choose(const struct config *config, const struct rates *rates, double 
 /* The plan for the next container of a profile, from DATA_DIR/plans. */
 void plan_make(const struct config *config, const char *profile, struct plan *ret_plan);
 
-/* DATA_DIR/plans/PROFILE.rates: a line of name and rate each. -EINVAL for anything else. */
+/* Whether this host is known to count system calls, by what STATE_DIR says. */
+bool plan_counted(const struct config *config);
+
+/* DATA_DIR/plans/PROFILE.rates: a line of name and rate each, and one of PLAN_COUNTED and 0 or 1. -EINVAL
+ * for anything else. */
+#define PLAN_COUNTED "@counted"
 int plan_parse_rates(char *text, struct rates *ret_rates);
 
 /* The set that a container was created with, kept in its state directory. -EINVAL: of a program with

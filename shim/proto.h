@@ -13,6 +13,7 @@ enum message_type {
     MESSAGE_TRAIN, /* the recorded windows suffice: train a model */
     MESSAGE_PATCH, /* text: id of the signature; only in mode patch and hold */
     MESSAGE_HOLD,  /* value: enum hold; only in mode hold */
+    MESSAGE_OUTDATED, /* the profile's model is of no use: forget it; the next monitor learns anew */
     /* keeper to monitor */
     MESSAGE_STARTED, /* the program runs: descriptors of the root directory, CPU and memory usage and
                       * watches (watches.h), whose mask is in text, in hexadecimal */

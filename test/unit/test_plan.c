@@ -115,12 +115,15 @@ static void reads_rates(void **state) {
     static const char *const bad[] = {"openat", "openat x", "openat -1", "openat nan", "openat 1 2",
                                       "openat 1\n\xff"};
     struct rates rates;
-    char good[] = "openat 12.5\nno_such_call 3\nread 0\n";
+    char good[] = "openat 12.5\nno_such_call 3\nread 0\n", told[] = "read 0\n" PLAN_COUNTED " 1\n";
 
     (void)state;
     assert_int_equal(plan_parse_rates(good, &rates), 0);
     assert_true(rates.row[row_of("openat")] == 12.5 && rates.row[row_of("read")] == 0);
     assert_true(isnan(rates.row[row_of("close")]));
+    assert_int_equal(rates.counted, -1);
+    assert_int_equal(plan_parse_rates(told, &rates), 0);
+    assert_int_equal(rates.counted, 1);
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         char text[32];
 
