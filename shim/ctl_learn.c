@@ -18,11 +18,11 @@
 #include "shim/runtime.h"
 
 #define WINDOWS_PER_HOUR (3600.0 * 1000 / WINDOW_MS)
-#define MAX_RUNS 64
+#define MAX_RUNS RECORDINGS_MAX
 #define MODEL_MAX_BYTES (1u << 20)
 #define TRAIN_TIMEOUT_MS 600000
 
-/* The newest runs of a profile, as open directories that the trainer can read without privilege. */
+/* The runs of a profile (RECORDINGS_MAX at most are kept), as open directories that the trainer can read without privilege. */
 static size_t open_runs(const char *dir_path, int fds[MAX_RUNS]) {
     _cleanup_closedir_ DIR *dir = opendir(dir_path);
     struct dirent *entry;

@@ -18,7 +18,7 @@
 #include "shim/proto.h"
 
 static const char *const calls[] = {
-    "read",        "write",        "pread64",     "writev",       "close",         "fstat",
+    "read",        "write",        "pread64",     "pwrite64",    "writev",       "close",         "fstat",
     "newfstatat",  "statx",        "lseek",       "openat",       "openat2",       "getdents64",
     "epoll_wait",  "epoll_pwait",  "epoll_ctl",   "poll",         "ppoll",         "recvmsg",
     "sendmsg",     "mmap",         "munmap",      "mremap",       "mprotect",      "brk",
@@ -43,7 +43,7 @@ static void report_problem(void *data, const char *sentence) {
 /* What needs root: files by name. */
 static int open_everything(struct monitor *m, const char *dir, int *ret_model, int *ret_accepted,
                            struct err *err) {
-    _cleanup_free_ char *learning = NULL, *always = NULL, *accepted = NULL, *model = NULL;
+    _cleanup_free_ char *learning = NULL, *always = NULL, *accepted = NULL, *model = NULL, *runs = NULL;
     int r = config_load(&m->config, err);
 
     if (r == 0)
@@ -63,8 +63,9 @@ static int open_everything(struct monitor *m, const char *dir, int *ret_model, i
     model = io_format("%s/models/%s.model", m->config.data_dir, m->state.profile);
     *ret_model = open(model, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (*ret_model < 0) {
-        learning = io_format("%s/windows/%s/%s-%d", m->config.data_dir, m->state.profile,
-                             m->key, (int)getpid());
+        runs = io_format("%s/windows/%s", m->config.data_dir, m->state.profile);
+        m->recorded = recordings_tidy(runs);
+        learning = io_format("%s/%s-%d", runs, m->key, (int)getpid());
         r = recording_open(&m->learning, learning, err);
     }
     if (r == 0 && m->config.record_always) {

@@ -39,10 +39,11 @@ enum monitor_fd {
 
 #define MONITOR_ACCEPTED_MAX (1u << 20) /* bytes of accepted/PROFILE.jsonl */
 
-/* A pair of files in the form of windows.h. */
+/* A pair of files in the form of windows.h, and one of how many active windows of steady state it has. */
 struct recording {
     FILE *windows, *evidence; /* NULL: not recorded */
-    uint64_t rows, active_rows;
+    int steady_fd;
+    uint64_t rows, active_rows, steady_rows;
 };
 
 #define ALARM_CAUSES 24
@@ -109,6 +110,7 @@ struct monitor {
     /* learning and judging */
     enum phase phase;
     struct recording learning, always;
+    uint64_t recorded; /* active windows of steady state of the profile's earlier recordings */
     bool training;
     unsigned rounds; /* trainings done by this container */
     uint64_t shadow_until;
@@ -158,10 +160,19 @@ void opened_collect(struct monitor *monitor);
  * server for what it does not have. */
 void monitor_find_missing(struct monitor *monitor);
 
+/* monitor_tidy.c */
+/* Makes room in a profile's directory of recordings: at most RECORDINGS_MAX stay, the newest, and of no more
+ * than RECORDINGS_MAX_SIZE bytes. Returns how many active windows of steady state they have. */
+#define RECORDINGS_MAX 64 /* with the one that is to come */
+#define RECORDINGS_MAX_SIZE (UINT64_C(256) << 20)
+uint64_t recordings_tidy(const char *dir);
+
 /* monitor_record.c */
 /* An object as in a line of evidence.jsonl (windows.h). */
 struct json *monitor_evidence_json(const struct evidence *evidence, uint64_t row);
 int recording_open(struct recording *recording, const char *dir, struct err *err);
+/* No more windows are added. */
+bool recording_is_full(const struct recording *recording);
 void recording_add(struct recording *recording, const struct monitor *monitor);
 void recording_flush(struct recording *recording);
 void recording_close(struct recording *recording);

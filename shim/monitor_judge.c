@@ -40,13 +40,15 @@ static void ask_for_training(struct monitor *m) {
     message_send(MONITOR_SOCKET, &message, NULL, 0);
 }
 
-/* The windows of the start are the first of every recording, and are learnt as a phase of its own. */
+/* The windows of the start are the first of every recording, and are learnt as a phase of its own. What the
+ * profile's earlier containers have recorded counts too: jobs are over before they were seen for long. */
 static void learn(struct monitor *m) {
     uint64_t wanted = m->config.learn_seconds * ROWS_PER_SECOND;
 
     recording_add(&m->learning, m);
     /* After a training without result the next one waits for as much again. */
-    if (!m->training && m->learning.active_rows >= wanted * (m->rounds + 1))
+    if (!m->training && (m->learning.active_rows + m->recorded >= wanted * (m->rounds + 1) ||
+                         (recording_is_full(&m->learning) && m->rounds == 0)))
         ask_for_training(m);
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
@@ -26,13 +28,19 @@ static FILE *create(const char *dir, const char *name, struct err *err) {
 }
 
 int recording_open(struct recording *recording, const char *dir, struct err *err) {
+    _cleanup_free_ char *steady = io_format("%s/steady", dir);
     int r = io_mkdir_p(dir, 0755, err);
 
     if (r < 0)
         return r;
     recording->windows = create(dir, "windows.csv", err);
     recording->evidence = recording->windows ? create(dir, "evidence.jsonl", err) : NULL;
-    return recording->evidence ? 0 : -EIO;
+    recording->steady_fd = open(steady, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    return recording->evidence && recording->steady_fd >= 0 ? 0 : -EIO;
+}
+
+bool recording_is_full(const struct recording *recording) {
+    return recording->rows >= RECORDING_MAX_ROWS;
 }
 
 /* The first line says when the first window began, so that moments can be found in the rows. */
@@ -88,7 +96,7 @@ void recording_add(struct recording *recording, const struct monitor *m) {
     const float *row = monitor_last_row(m);
     bool active = false;
 
-    if (!recording->windows || recording->rows >= RECORDING_MAX_ROWS)
+    if (!recording->windows || recording_is_full(recording))
         return;
     if (recording->rows == 0)
         write_header(recording, m);
@@ -107,18 +115,27 @@ void recording_add(struct recording *recording, const struct monitor *m) {
     }
     recording->rows++;
     recording->active_rows += active;
+    recording->steady_rows += active && recording->rows > MONITOR_STARTUP_ROWS;
     if (recording->rows % 20 == 0)
         recording_flush(recording);
 }
 
 void recording_flush(struct recording *recording) {
-    if (recording->windows) {
-        fflush(recording->evidence);
-        fflush(recording->windows);
-    }
+    char text[24];
+    int n;
+
+    if (!recording->windows)
+        return;
+    fflush(recording->evidence);
+    fflush(recording->windows);
+    n = snprintf(text, sizeof(text), "%" PRIu64 "\n", recording->steady_rows);
+    (void)!pwrite(recording->steady_fd, text, (size_t)n, 0);
 }
 
 void recording_close(struct recording *recording) {
+    recording_flush(recording);
+    if (recording->windows)
+        close(recording->steady_fd);
     cleanup_fclosep(&recording->windows);
     cleanup_fclosep(&recording->evidence);
     recording->windows = recording->evidence = NULL;

@@ -108,7 +108,7 @@ static const struct key keys[] = {
     KEY(capture, KIND_WORD, capture_names, CAPTURES),
     KEY(io_uring, KIND_WORD, io_uring_names, IO_URINGS),
     KEY(counters, KIND_WORD, counters_names, COUNTERS_MODES),
-    KEY(learn_seconds, KIND_U64, NULL, 0, 5, 86400),
+    KEY(learn_seconds, KIND_U64, NULL, 0, 5, 18000),
     KEY(record_always, KIND_BOOL, NULL),
     KEY(false_alarms_per_hour, KIND_DOUBLE, NULL, 0, 0.01, 10000),
     KEY(cpu_budget_percent, KIND_DOUBLE, NULL, 0, 0, 100),

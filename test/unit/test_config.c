@@ -87,7 +87,7 @@ static void refuses(void **state) {
         {"{\"runtime\":\"runc\"}", "\"runtime\" must be an absolute path"},
         {"{\"runtime\":\"/a\\u0000b\"}", "\"runtime\" must be an absolute path"},
         {"{\"runtime\":null}", "\"runtime\" must be an absolute path"},
-        {"{\"learn_seconds\":4}", "\"learn_seconds\" must be a whole number from 5 to 86400"},
+        {"{\"learn_seconds\":4}", "\"learn_seconds\" must be a whole number from 5 to 18000"},
         {"{\"learn_seconds\":86401}", NULL},
         {"{\"learn_seconds\":5.5}", NULL},
         {"{\"learn_seconds\":-5}", NULL},
