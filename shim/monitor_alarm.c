@@ -170,6 +170,13 @@ static void note_causes(struct alarm *alarm, const struct verdict *verdict) {
     }
 }
 
+/* A full set would take in nothing more; what was in it is news once more. */
+static void remember(struct evidence_set *set, const struct evidence *e) {
+    if (set->n > EVIDENCE_MAX_KEYS - 8)
+        evidence_set_free(set);
+    evidence_learn(set, e, 1, EVIDENCE_STEADY);
+}
+
 /* Adds what is new in the newest window to what the alarm has shown; whether it had not shown that. */
 static bool shows_more(struct monitor *m) {
     const struct windows *w = &m->recent;
@@ -181,7 +188,7 @@ static bool shows_more(struct monitor *m) {
         if (detector_knows(m->detector, e, monitor_in_startup(m, m->next_row - 1)) ||
             evidence_knows(&m->shown, e, EVIDENCE_STEADY))
             continue;
-        evidence_learn(&m->shown, e, 1, EVIDENCE_STEADY);
+        remember(&m->shown, e);
         more = true;
     }
     for (size_t c = 0; c < m->columns; c++) {
@@ -371,7 +378,7 @@ static struct json *news_of(struct monitor *m) {
         if (n++ < MAX_NEWS)
             json_append(list, monitor_evidence_json(e, e->row - first));
         if (!named)
-            evidence_learn(&m->told, e, 1, EVIDENCE_STEADY);
+            remember(&m->told, e);
     }
     for (size_t c = 0; c < m->columns && !named; c++)
         m->told_calls[c] |= m->alarm.first_made[c];
