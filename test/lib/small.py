@@ -141,6 +141,21 @@ def ours(directory):
     return found
 
 
+def use(under):
+    """Makes it a host on which system calls have been counted: what is notified of a new profile depends on that."""
+    with tempfile.TemporaryDirectory() as scratch:
+        program = os.path.join(scratch, "rest")
+        with open(program + ".c", "w", encoding="ascii") as file:
+            file.write("int pause(void); int main(void) { return pause(); }")
+        compile_static(program + ".c", program)
+        container = Small(program, [], f"use-{os.getpid()}", under)
+        try:
+            container.start()
+            time.sleep(1)
+        finally:
+            container.delete()
+
+
 def ours_of(under, name):
     """Our processes of one container, as ours() has them, and its state directory."""
     for key in state_directories(os.path.join(under.directory, "state")):
