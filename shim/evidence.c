@@ -14,6 +14,7 @@
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/text.h"
 
 #define INTERVAL_NS 100000000u
 #define READS_PER_INTERVAL 400
@@ -32,19 +33,13 @@ static ssize_t read_memory(pid_t pid, uint64_t address, void *buffer, size_t siz
     return process_vm_readv(pid, &local, 1, remote, head < size ? 2 : 1, 0);
 }
 
-static void replace_control(char *text) {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
-}
-
 static int read_path(pid_t pid, uint64_t address, char ret[208]) {
     ssize_t n = read_memory(pid, address, ret, 207);
 
     if (n <= 0)
         return -EFAULT;
     ret[n] = '\0';
-    replace_control(ret);
+    text_clean(ret);
     return ret[0] ? 0 : -ENOENT;
 }
 
@@ -73,7 +68,7 @@ static int read_address(pid_t pid, uint64_t address, uint64_t size, char ret[208
         if (sa.un.sun_path[0] == '\0')
             sa.un.sun_path[0] = '@';
         snprintf(ret, 208, "unix:%.107s", sa.un.sun_path);
-        replace_control(ret);
+        text_clean(ret);
         return 0;
     default:
         snprintf(ret, 208, "family%u", sa.any.sa_family);
@@ -101,7 +96,7 @@ static const char *task_name(struct evidence_reader *reader, int32_t pid, uint64
     close(fd);
     if (n > 0 && reader->names[i].comm[n - 1] == '\n')
         reader->names[i].comm[n - 1] = '\0';
-    replace_control(reader->names[i].comm);
+    text_clean(reader->names[i].comm);
     return reader->names[i].comm;
 }
 

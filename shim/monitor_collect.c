@@ -7,6 +7,7 @@
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/text.h"
 #include "shim/monitor.h"
 
 void monitor_collect_init(struct monitor *m) {
@@ -96,6 +97,7 @@ static void note_watched(void *data, const char *path) {
         return;
     *e = (struct evidence){.row = (uint32_t)w->rows, .kind = EVIDENCE_OPEN};
     snprintf(e->what, sizeof(e->what), "%s", path);
+    text_clean(e->what); /* it may have been cut inside a character */
     w->evidences++;
 }
 

@@ -12,13 +12,14 @@
 #define LOOKUPS_PER_WINDOW 64
 
 /* Looks no further than the root's own file system: another may be slow, or the container's to delay. A
- * path that may have been cut, or is relative to who knows where, cannot be looked up. */
+ * path that may have been cut, or of which something was replaced (text.h), or that is relative to who
+ * knows where, cannot be looked up. */
 static bool is_missing(int root_fd, const struct evidence *e) {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC,
                            .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS};
     _cleanup_close_ int fd = -1;
 
-    if (e->what[0] != '/' || strlen(e->what) >= sizeof(e->what) - 2)
+    if (e->what[0] != '/' || strchr(e->what, '?') || strlen(e->what) >= sizeof(e->what) - 2)
         return false;
     fd = (int)syscall(SYS_openat2, root_fd, e->what, &how, sizeof(how));
     return fd < 0 && (errno == ENOENT || errno == ENOTDIR);

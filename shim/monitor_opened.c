@@ -5,6 +5,7 @@
 #include "nn/evidence.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/text.h"
 #include "shim/monitor.h"
 
 static const char *const calls[] = {"open", "openat", "openat2"};
@@ -52,19 +53,6 @@ static bool is_usual(const struct monitor *m, const struct evidence *e) {
     return !m->detector || detector_knows(m->detector, e, m->opened.startup);
 }
 
-/* As the responder does: nothing else of a container gets into events. True when there were any. */
-static bool replace_control(char *text) {
-    bool any = false;
-
-    for (; *text; text++) {
-        if ((unsigned char)*text >= 0x20 && *text != 0x7f)
-            continue;
-        *text = '?';
-        any = true;
-    }
-    return any;
-}
-
 /* hashed: the kernel's hash is that of e. */
 static void add(struct monitor *m, const struct evidence *e, bool hashed) {
     struct windows *w = &m->recent;
@@ -86,8 +74,8 @@ static void take(struct monitor *m, const struct opened_record *record, bool ent
         return;
     memcpy(e.comm, record->comm, sizeof(e.comm) - 1);
     memcpy(e.what, record->path, sizeof(e.what) - 1);
-    replace_control(e.comm);
-    odd = replace_control(e.what);
+    text_clean(e.comm);
+    odd = text_clean(e.what);
     if (strncmp(e.comm, "runc:[", 6) != 0 && strncmp(e.comm, "crun", 4) != 0)
         add(m, &e, !odd);
     else if (!entered && o->n_held < OPENED_HELD)

@@ -10,6 +10,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
+#include "shim/base/text.h"
 
 #define LINE_MAX_BYTES 16384
 
@@ -58,6 +59,7 @@ int event_write(int fd, struct event *event) {
         free(line);
         line = json_print(root, &size);
     }
+    text_clean(line); /* or whoever reads the events would miss this one */
     line[size] = '\n';
     return io_write_all(fd, line, size + 1);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "shim/base/io.h"
+#include "shim/base/text.h"
 
 static const char *const names[PACKAGE_MANAGERS] = {
     [MANAGER_APT] = "apt",
@@ -25,14 +26,22 @@ int package_manager_from_name(const char *name) {
     return -1;
 }
 
+static char *clean_copy(const char *text) {
+    char *copy = text ? io_strdup(text) : NULL;
+
+    if (copy)
+        text_clean(copy);
+    return copy;
+}
+
 void package_facts_add(struct package_facts *facts, enum package_manager manager, const char *name,
                        const char *source, const char *version) {
     facts->list = io_grow(facts->list, facts->n, sizeof(*facts->list));
     facts->list[facts->n++] = (struct package_fact){
         .manager = manager,
-        .name = io_strdup(name),
-        .source = source ? io_strdup(source) : NULL,
-        .version = io_strdup(version),
+        .name = clean_copy(name),
+        .source = clean_copy(source),
+        .version = clean_copy(version),
     };
 }
 

@@ -33,7 +33,7 @@ const char *package_manager_name(enum package_manager manager);
 /* The manager of that name, or -1. */
 int package_manager_from_name(const char *name);
 
-/* Adds copies of the strings; source may be NULL. */
+/* Adds copies of the strings, cleaned (text.h), for events name them; source may be NULL. */
 void package_facts_add(struct package_facts *facts, enum package_manager manager, const char *name,
                        const char *source, const char *version);
 void package_facts_free(struct package_facts *facts);

@@ -17,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const elsewhere[] = {"/tmp/p", "/tmp/q", "/tmp/r", "/tmp/s", "/tmp/t", "/tmp/u"};
+/* One of them is no text. */
+static const char *const elsewhere[] = {"/tmp/p", "/tmp/q", "/tmp/r", "/tmp/s", "/tmp/t", "/tmp/\xff"};
 #define ELSEWHERE (sizeof(elsewhere) / sizeof(elsewhere[0]))
 static const char *const nowhere[] = {"/p", "/q/x", "/admin", "/r/s/t", "/old", "/u"};
 #define NOWHERE (sizeof(nowhere) / sizeof(nowhere[0]))

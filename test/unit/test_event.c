@@ -61,6 +61,23 @@ static void writes_one_line_in_falcos_shape(void **state) {
     assert_string_equal(json_get_string(found, "opatch.profile"), "p");
 }
 
+/* As a maintainer script may say it. */
+static void can_be_read_whatever_bytes_were_told(void **state) {
+    struct event event = {.rule = "alarm", .output = "a \xff b \xc3\xa4", .fields = json_new(JSON_OBJECT)};
+    _cleanup_json_ struct json *root = NULL;
+    _cleanup_free_ char *text = NULL;
+    int fd = event_open(dir);
+
+    (void)state;
+    json_add(event.fields, "cut", json_new_string("\xe2\x82"));
+    assert_int_equal(event_write(fd, &event), 0);
+    close(fd);
+    text = read_events();
+    assert_int_equal(json_parse(text, strlen(text), JSON_STRICT, &root, NULL), 0);
+    assert_string_equal(json_get_string(root, "output"), "a ? b \xc3\xa4");
+    assert_string_equal(json_get_string(json_get_object(root, "output_fields"), "cut"), "??");
+}
+
 static void drops_the_fields_of_a_line_too_long(void **state) {
     struct event event = {.rule = "alarm", .output = "short", .fields = json_new(JSON_OBJECT),
                           .container_id = "c1"};
@@ -150,6 +167,7 @@ static void tells_time(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(writes_one_line_in_falcos_shape, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(can_be_read_whatever_bytes_were_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drops_the_fields_of_a_line_too_long, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lines_of_several_writers_do_not_mix, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failures_are_returned, set_up, tear_down),
