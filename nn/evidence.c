@@ -395,8 +395,8 @@ static bool is_another(uint64_t list[EVIDENCE_MOST_UNSEEN], size_t *n, uint64_t 
 
 void evidence_count(const struct evidence_set *set, const struct evidence *items, size_t n,
                     uint8_t phases, float counts[EVIDENCE_FEATURES]) {
-    uint64_t unseen[EVIDENCE_MOST_UNSEEN];
-    size_t n_unseen = 0;
+    uint64_t unseen[EVIDENCE_FEATURES][EVIDENCE_MOST_UNSEEN];
+    size_t n_unseen[EVIDENCE_FEATURES] = {0};
 
     for (size_t i = 0; i < n; i++) {
         struct evidence_key keys[2];
@@ -404,14 +404,12 @@ void evidence_count(const struct evidence_set *set, const struct evidence *items
         for (size_t k = evidence_keys(&items[i], keys); k-- > 0;) {
             enum evidence_feature feature = keys[k].feature;
 
-            if (is_seen(set, &keys[k], phases) || !is_another(unseen, &n_unseen, keys[k].key))
-                continue;
-            if (items[i].missing && feature != EVIDENCE_OPEN_SOFTWARE)
+            if (is_seen(set, &keys[k], phases) || (items[i].missing && feature != EVIDENCE_OPEN_SOFTWARE))
                 continue;
             if ((feature == EVIDENCE_OPEN_UNSEEN || feature == EVIDENCE_WRITE_UNSEEN) &&
                 evidence_is_state(set, &items[i]))
                 feature = EVIDENCE_STATE_UNSEEN;
-            counts[feature]++;
+            counts[feature] += is_another(unseen[feature], &n_unseen[feature], keys[k].key);
         }
     }
 }

@@ -46,7 +46,7 @@ enum { EVIDENCE_STEADY = 1, EVIDENCE_STARTUP = 2, EVIDENCE_ACCEPTED = 4 };
  * (spools, caches, object stores): they never count as unseen. */
 #define EVIDENCE_OPEN_ENDED 8
 
-#define EVIDENCE_MOST_UNSEEN 64 /* different unseen strings that are counted of one list */
+#define EVIDENCE_MOST_UNSEEN 64 /* different unseen strings of one feature that are counted of one list */
 
 struct evidence_set {
     size_t n;

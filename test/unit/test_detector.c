@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "judging.h"
+#include "nn/evidence.h"
+#include "shim/base/io.h"
 
 static void tells_an_attack_from_normal_load(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
@@ -195,6 +197,28 @@ static void missing_files_are_no_news(void **state) {
     assert_true(detector_knows(d, &test.evidence[0], false));
 }
 
+/* As many different ones as are counted, of what alarms by nothing itself. */
+static void what_is_no_news_hides_none(void **state) {
+    static const char *const below[] = {"/srv", "/usr/lib"};
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_model_ struct model *model = trained_with_evidence(&train);
+
+    (void)state;
+    for (unsigned b = 0; b < ARRAY_SIZE(below); b++) {
+        _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+
+        for (char i = 0; i < EVIDENCE_MOST_UNSEEN; i++) {
+            _cleanup_free_ char *path = io_format("%s/%c%c/x", below[b], 'a' + i / 8, 'a' + i % 8);
+
+            synthetic_evidence(&test, 50, EVIDENCE_OPEN, "server", path);
+            test.evidence[test.evidences - 1].missing = b == 0;
+        }
+        assert_int_equal(alarms_in(model, &test, 0, 60), 0);
+        synthetic_evidence(&test, 50, EVIDENCE_EXEC, "server", "/bin/sh");
+        assert_true(alarms_in(model, &test, 0, 60) > 0);
+    }
+}
+
 /* What was accepted is no news, nor are the counts of the window in which it starts; others are. */
 static void accepted_programs_are_normal(void **state) {
     static const struct evidence accepted[] = {
@@ -318,6 +342,7 @@ int main(void) {
         cmocka_unit_test(first_use_of_software_is_no_attack),
         cmocka_unit_test(upkeep_of_data_is_no_attack),
         cmocka_unit_test(missing_files_are_no_news),
+        cmocka_unit_test(what_is_no_news_hides_none),
         cmocka_unit_test(accepted_programs_are_normal),
         cmocka_unit_test(refuses_too_little),
         cmocka_unit_test(merges_runs_by_name),
