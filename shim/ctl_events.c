@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
@@ -36,6 +37,15 @@ static void print_line(const char *line, size_t size, const char *container, boo
         printf("%.*s\n", (int)size, line);
     else
         print_plain(event);
+}
+
+/* Rotation copies the file and cuts it: what comes then is at its start. */
+static void go_on_reading(FILE *file) {
+    struct stat st;
+
+    clearerr(file);
+    if (fstat(fileno(file), &st) == 0 && st.st_size < ftello(file))
+        rewind(file);
 }
 
 /* Waits for more of the file; the terminal's hang-up or signal ends us. */
@@ -83,7 +93,7 @@ int ctl_events(const struct config *config, int argc, char *argv[]) {
         } else if (!follow || fflush(stdout) != 0) {
             return 0;
         } else {
-            clearerr(file);
+            go_on_reading(file);
             wait_for_more(path);
         }
     }
