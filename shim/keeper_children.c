@@ -84,6 +84,15 @@ void keeper_start_monitor(struct keeper *keeper) {
         keeper_tell_started(keeper);
 }
 
+static void enter_phase(struct keeper *keeper, enum phase phase, const char *reason) {
+    struct state *state = &keeper->state;
+
+    free(state->phase);
+    free(state->reason);
+    state->phase = io_strdup(phase_name(phase));
+    state->reason = io_strdup(reason);
+}
+
 void keeper_monitor_ended(struct keeper *keeper) {
     struct shared *s = keeper->shared;
     int code;
@@ -97,21 +106,25 @@ void keeper_monitor_ended(struct keeper *keeper) {
         atomic_store(&s->monitor_failures, 0);
     retry_monitor(s);
     shared_drop(s, HELD_MONITOR_SOCKET);
+    if (code == MONITOR_NOT_SET_UP) {
+        enter_phase(keeper, PHASE_UNWATCHED, "Its monitor could not start; it is tried again.");
+        keeper_save(keeper);
+    }
     if (keeper->state.held)
         keeper_freeze(keeper, false); /* nobody is left to decide */
     shared_drop(s, HELD_MONITOR); /* last: done twice is better than not at all */
 }
 
 static void set_phase(struct keeper *keeper, const struct message *message) {
+    const char *reason = message->value == PHASE_UNWATCHED ? "Its profile has no usable model." : "";
     struct state *state = &keeper->state;
 
     if (message->value >= PHASES)
         return;
-    if (!message->text[0] && !message->alarm[0] &&
+    if (!message->text[0] && !message->alarm[0] && strcmp(state->reason, reason) == 0 &&
         strcmp(state->phase, phase_name((enum phase)message->value)) == 0)
         return;
-    free(state->phase);
-    state->phase = io_strdup(phase_name((enum phase)message->value));
+    enter_phase(keeper, (enum phase)message->value, reason);
     if (message->text[0]) {
         free(state->cve);
         state->cve = io_strdup(message->text);
