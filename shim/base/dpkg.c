@@ -153,6 +153,8 @@ int dpkg_parse(const char *text, size_t size, const char *name, struct dpkg_stat
         if (!fields[PACKAGE].size)
             return err_set(err, EINVAL, "%s: the stanza before line %zu has no package name", name,
                            r.line);
+        if (status.n == DPKG_MAX_PACKAGES)
+            return err_set(err, E2BIG, "%s: more than %d packages", name, DPKG_MAX_PACKAGES);
         take_stanza(&status, fields, (size_t)(start - text), (size_t)(end - start));
     }
     *ret_status = status;

@@ -23,9 +23,10 @@ struct dpkg_status {
 };
 
 #define DPKG_STATUS_MAX (64u << 20) /* bytes of a status file */
+#define DPKG_MAX_PACKAGES 100000    /* stanzas of one; more than Debian has packages */
 
 /* Parses a status file, or one stanza as dpkg-deb prints it (then installed is false). Errors name
- * the line: no package name, a field without a colon, a NUL. A stanza without a version (a removed
+ * the line: no package name, a field without a colon, a NUL; -E2BIG: too many. A stanza without a version (a removed
  * package's leftovers) is kept with version "". */
 int dpkg_parse(const char *text, size_t size, const char *name, struct dpkg_status *ret_status,
                struct err *err);

@@ -11,6 +11,7 @@
 
 #include "shim/base/cleanup.h"
 #include "shim/base/dpkg.h"
+#include "shim/base/io.h"
 
 /* deb-version(7): ascending. */
 static void version_order(void **state) {
@@ -111,6 +112,20 @@ static void parse_refuses(void **state) {
     }
 }
 
+/* A file can hold more than anybody has memory and time for. */
+static void parse_is_bounded(void **state) {
+    static const char stanza[] = "Package: a\n\n";
+    const size_t size = strlen(stanza);
+    _cleanup_dpkg_ struct dpkg_status status = {0}, none = {0};
+    _cleanup_free_ char *text = io_alloc(DPKG_MAX_PACKAGES + 1, size);
+
+    (void)state;
+    for (size_t i = 0; i <= DPKG_MAX_PACKAGES; i++)
+        memcpy(text + i * size, stanza, size);
+    assert_int_equal(dpkg_parse(text, DPKG_MAX_PACKAGES * size, "status", &status, NULL), 0);
+    assert_int_equal(dpkg_parse(text, (DPKG_MAX_PACKAGES + 1) * size, "status", &none, NULL), -E2BIG);
+}
+
 static void names(void **state) {
     (void)state;
     assert_true(dpkg_name_valid("libc6"));
@@ -128,6 +143,7 @@ int main(void) {
         cmocka_unit_test(version_order),
         cmocka_unit_test(parse_status),
         cmocka_unit_test(parse_refuses),
+        cmocka_unit_test(parse_is_bounded),
         cmocka_unit_test(names),
     };
 
