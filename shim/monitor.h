@@ -201,5 +201,9 @@ bool monitor_hold(struct monitor *monitor);
 void monitor_try_naming(struct monitor *monitor);
 void monitor_quiet(struct monitor *monitor);
 
-/* facts.c: installed packages read below root_fd, bounded, hostile content expected. */
+/* facts.c: installed packages read below root_fd, bounded, hostile content expected. A manager's are known
+ * when all that it may have installed was looked into: nothing was refused, was elsewhere (rooted_open_near)
+ * or took too long, and some were found. */
 void facts_gather(int root_fd, struct package_facts *ret_facts);
+/* The same with another end than in a second, in CLOCK_MONOTONIC. */
+void facts_gather_until(int root_fd, uint64_t deadline_ns, struct package_facts *ret_facts);

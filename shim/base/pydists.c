@@ -23,6 +23,8 @@ struct search {
     void *data;
     struct err *err;
     unsigned dirs, entries, dists; /* that may still be looked at */
+    uint64_t deadline_ns;          /* 0: waits, and goes everywhere */
+    bool found, whole;             /* a site; all that there is */
 };
 
 void pydist_normalise(char *name) {
@@ -128,6 +130,22 @@ static int visit_entry(struct search *search, int site_fd, const char *site, con
     return search->visit(&dist, search->data, search->err);
 }
 
+/* Counts one name; false when no more are looked at. */
+static bool may_go_on(struct search *search) {
+    if (search->deadline_ns && io_monotonic_ns() >= search->deadline_ns)
+        search->entries = 0;
+    return search->entries > 0 && search->entries-- > 0;
+}
+
+static int enter(struct search *search, int dir, const char *path, bool site) {
+    const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+    int fd = search->deadline_ns ? rooted_open_near(dir, path, flags) : rooted_open(dir, path, flags, 0);
+
+    if (fd < 0 && (!rooted_nothing_below(dir, path, fd) || (site && fd == -EACCES)))
+        search->whole = false;
+    return fd;
+}
+
 static int visit_site(struct search *search, int site_fd, const char *site) {
     _cleanup_closedir_ DIR *dir = fdopendir(site_fd);
     struct dirent *entry;
@@ -137,10 +155,9 @@ static int visit_site(struct search *search, int site_fd, const char *site) {
         close(site_fd);
         return 0;
     }
-    while (r == 0 && search->entries > 0 && (entry = readdir(dir))) {
-        search->entries--;
+    search->found = true;
+    while (r == 0 && may_go_on(search) && (entry = readdir(dir)))
         r = visit_entry(search, dirfd(dir), site, entry->d_name);
-    }
     return r;
 }
 
@@ -164,22 +181,21 @@ static int walk(struct search *search, int dir_fd, const char *path, unsigned de
         close(dir_fd);
         return 0;
     }
-    while (r == 0 && search->dirs > 0 && search->entries > 0 && (entry = readdir(dir))) {
+    while (r == 0 && search->dirs > 0 && may_go_on(search) && (entry = readdir(dir))) {
         const char *name = entry->d_name;
         _cleanup_free_ char *child = NULL;
         bool site;
         int fd;
 
-        search->entries--;
         if ((entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN) || is_skipped(name) ||
             (pythons && strncmp(name, "python3", 7) != 0))
             continue;
-        fd = openat(dirfd(dir), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        site = strcmp(name, "site-packages") == 0 || strcmp(name, "dist-packages") == 0;
+        fd = enter(search, dirfd(dir), name, site);
         if (fd < 0)
             continue;
         search->dirs--;
         child = io_format("%s/%s", path, name);
-        site = strcmp(name, "site-packages") == 0 || strcmp(name, "dist-packages") == 0;
         if (site)
             r = visit_site(search, fd, child);
         else if (depth > 0)
@@ -190,8 +206,7 @@ static int walk(struct search *search, int dir_fd, const char *path, unsigned de
     return r;
 }
 
-int pydists_each(int root_fd, int (*visit)(const struct pydist *dist, void *data, struct err *err),
-                 void *data, struct err *err) {
+static int search_all(struct search *search, int root_fd) {
     static const struct {
         const char *path;
         unsigned depth;
@@ -202,17 +217,33 @@ int pydists_each(int root_fd, int (*visit)(const struct pydist *dist, void *data
         {"/venv", DEPTH, false}, {"/usr/src", DEPTH, false},  {"/var/www", DEPTH, false},
         {"/home", DEPTH, false}, {"/root", DEPTH, false},
     };
-    struct search search = {visit, data, err, MAX_DIRS, MAX_ENTRIES, MAX_DISTS};
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(starts); i++) {
         /* One that is a link leads to another that is looked into by its own name, or nowhere. */
-        int fd = rooted_open(root_fd, starts[i].path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+        int fd = enter(search, root_fd, starts[i].path, false);
 
         if (fd >= 0)
-            r = walk(&search, fd, starts[i].path, starts[i].depth, starts[i].pythons);
+            r = walk(search, fd, starts[i].path, starts[i].depth, starts[i].pythons);
     }
-    if (r == 0 && (!search.dirs || !search.entries))
-        r = err_set(err, E2BIG, "there are more directories than are searched for Python packages");
+    if (r == 0 && (!search->dirs || !search->entries))
+        r = err_set(search->err, E2BIG, "there are more directories than are searched for Python packages");
+    return r;
+}
+
+int pydists_each(int root_fd, int (*visit)(const struct pydist *dist, void *data, struct err *err),
+                 void *data, struct err *err) {
+    struct search search = {visit, data, err, MAX_DIRS, MAX_ENTRIES, MAX_DISTS, 0, false, true};
+
+    return search_all(&search, root_fd);
+}
+
+int pydists_each_near(int root_fd, uint64_t deadline_ns,
+                      int (*visit)(const struct pydist *dist, void *data, struct err *err), void *data,
+                      bool *ret_whole, struct err *err) {
+    struct search search = {visit, data, err, MAX_DIRS, MAX_ENTRIES, MAX_DISTS, deadline_ns, false, true};
+    int r = search_all(&search, root_fd);
+
+    *ret_whole = search.found && search.whole;
     return r;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,15 +12,68 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
-int rooted_open(int root, const char *path, int flags, mode_t mode) {
+static int open_resolved(int root, const char *path, int flags, mode_t mode, uint64_t resolve) {
     struct open_how how = {
         .flags = (uint64_t)(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY)),
         .mode = mode,
-        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve,
     };
     long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
 
     return fd < 0 ? -errno : (int)fd;
+}
+
+int rooted_open(int root, const char *path, int flags, mode_t mode) {
+    return open_resolved(root, path, flags, mode, 0);
+}
+
+/* The directory of this name, to go on from. Nothing here makes its file system ask anybody: statfs(2),
+ * which tells the kind, would. */
+static int step(int dir, const char *name) {
+    const int how = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+    _cleanup_close_ int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct statx here, there;
+
+    if (fd < 0)
+        return errno == ENOTDIR || errno == ELOOP ? -EXDEV : -errno;
+    if (statx(dir, "", how, STATX_TYPE, &here) < 0 || statx(fd, "", how, STATX_TYPE, &there) < 0)
+        return -errno;
+    if (there.stx_dev_major == 0 &&
+        (here.stx_dev_major != 0 || here.stx_dev_minor != there.stx_dev_minor))
+        return -EXDEV;
+    return take_fd(&fd);
+}
+
+int rooted_open_near(int root, const char *path, int flags) {
+    int fd = open_resolved(root, path, flags, 0, RESOLVE_NO_XDEV);
+    _cleanup_free_ char *names = NULL;
+    _cleanup_close_ int at = -1;
+    char *rest = NULL;
+
+    if (fd != -EXDEV || !(flags & O_DIRECTORY))
+        return fd;
+    names = io_strdup(path);
+    for (char *name = strtok_r(names, "/", &rest); name; name = strtok_r(NULL, "/", &rest)) {
+        int next = step(at < 0 ? root : at, name);
+
+        if (next < 0)
+            return next;
+        cleanup_closep(&at);
+        at = next;
+    }
+    return at < 0 ? -EXDEV : open_resolved(at, ".", flags, 0, RESOLVE_NO_XDEV);
+}
+
+bool rooted_nothing_below(int root, const char *path, int error) {
+    _cleanup_close_ int fd = -1;
+    struct stat st;
+
+    if (error == -ENOENT || error == -ENOTDIR || error == -ELOOP)
+        return true;
+    if (error != -EACCES)
+        return false;
+    fd = open_resolved(root, path, O_PATH | O_NOFOLLOW, 0, RESOLVE_NO_XDEV);
+    return fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 2;
 }
 
 int rooted_read(int root, const char *path, size_t max, char **ret_data, size_t *ret_size,

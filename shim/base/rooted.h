@@ -3,12 +3,22 @@
  * links are refused (openat2). Nothing in the container can lead outside. */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "shim/base/err.h"
 
 /* As openat(2), closed on exec and never a controlling terminal. Negative errno. */
 int rooted_open(int root, const char *path, int flags, mode_t mode);
+
+/* The same for reading, where nobody may make us wait: a mount is gone into when it is the root's own file
+ * system or one on a block device, never over a network, a user's program or memory: -EXDEV. Into
+ * a mount no symbolic link is followed, and none that is no directory is opened: -EXDEV too. */
+int rooted_open_near(int root, const char *path, int flags);
+
+/* Whether a directory that could not be opened, with this error, has no directories in it: it is not there,
+ * or the count of its links says so to those who may not look into it. */
+bool rooted_nothing_below(int root, const char *path, int error);
 
 /* A regular file of at most max bytes; *ret_data is NUL-terminated and to be freed by the caller. Negative
  * errno; -EINVAL for anything else than a regular file, without waiting for it. */

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -133,6 +134,42 @@ static void it_ends(void **state) {
     assert_int_equal(pydists_each(f->fd, note, f, NULL), 7);
 }
 
+static bool is_whole(struct fixture *f, uint64_t patience_ns, int expected) {
+    bool whole = false;
+
+    f->found[0] = '\0';
+    assert_int_equal(pydists_each_near(f->fd, io_monotonic_ns() + patience_ns, note, f, &whole, NULL), expected);
+    return whole;
+}
+
+/* Absence is known where everything was looked into. */
+static void what_was_not_seen_may_be_there(void **state) {
+    const uint64_t second = 1000000000;
+    struct fixture *f = *state;
+    _cleanup_free_ char *srv = io_format("%s/srv", f->path);
+
+    assert_false(is_whole(f, second, 0)); /* no Python at all */
+    install(f, "usr/lib/python3.11/site-packages/debs-1.0.dist-info", NULL, true);
+    assert_true(is_whole(f, second, 0));
+    assert_false(is_whole(f, 0, -E2BIG));
+    if (geteuid() != 0)
+        skip();
+    directory(f, "srv");
+    assert_int_equal(mount("none", srv, "tmpfs", 0, NULL), 0);
+    install(f, "srv/site-packages/a-1.0.dist-info", NULL, true);
+    assert_false(is_whole(f, second, 0));
+    assert_null(strstr(f->found, "/srv"));
+    assert_int_equal(pydists_each(f->fd, note, f, NULL), 0);
+    assert_non_null(strstr(f->found, "/srv/site-packages a 1.0\n")); /* the patcher waits */
+    assert_int_equal(umount(srv), 0);
+    assert_true(is_whole(f, second, 0));
+    directory(f, "srv/shop");
+    assert_int_equal(chmod(srv, 0700), 0);
+    assert_int_equal(seteuid(65534), 0);
+    assert_false(is_whole(f, second, 0));
+    assert_int_equal(seteuid(0), 0);
+}
+
 static void it_is_bounded(void **state) {
     struct fixture *f = *state;
     struct err err = {0};
@@ -171,6 +208,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_installed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(links_lead_nowhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_not_seen_may_be_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_is_bounded, set_up, tear_down),
         cmocka_unit_test(names),
     };
