@@ -133,6 +133,22 @@ static void walk(struct search *search, int dir_fd, unsigned depth, bool inside)
     }
 }
 
+/* Whether a program of this name, or one of a version (python3.11), is where programs are. */
+static bool is_program_there(int root_fd, const char *name) {
+    static const char *const places[] = {"usr/bin", "usr/local/bin", "bin"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        int fd = rooted_open_near(root_fd, places[i], O_RDONLY | O_DIRECTORY);
+        _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+        struct dirent *entry;
+
+        while (dir && (entry = readdir(dir)))
+            if (strncmp(entry->d_name, name, strlen(name)) == 0)
+                return true;
+    }
+    return false;
+}
+
 static void gather_npm(int root_fd, uint64_t deadline_ns, struct package_facts *facts) {
     static const char *const starts[] = {"app", "srv", "opt", "home", "root", "usr/src",
                                          "usr/lib/node_modules", "usr/local/lib/node_modules",
@@ -148,7 +164,9 @@ static void gather_npm(int root_fd, uint64_t deadline_ns, struct package_facts *
         search.found |= modules;
         walk(&search, fd, 2 * NPM_DEPTH, modules);
     }
-    facts->known[MANAGER_NPM] = search.left > 0 && search.found && search.whole;
+    /* Without any there may be one at another place, unless nobody could run it. */
+    facts->known[MANAGER_NPM] = search.left > 0 && search.whole &&
+                                (search.found || !is_program_there(root_fd, "node"));
 }
 
 static int add_pip(const struct pydist *dist, void *data, struct err *err) {
@@ -159,13 +177,13 @@ static int add_pip(const struct pydist *dist, void *data, struct err *err) {
 }
 
 void facts_gather_until(int root_fd, uint64_t deadline_ns, struct package_facts *facts) {
-    bool whole = false;
+    bool whole = false, found = false;
     int r;
 
     gather_apt(root_fd, facts);
     gather_npm(root_fd, deadline_ns, facts);
-    r = pydists_each_near(root_fd, deadline_ns, add_pip, facts, &whole, NULL);
-    facts->known[MANAGER_PIP] = r == 0 && whole;
+    r = pydists_each_near(root_fd, deadline_ns, add_pip, facts, &found, &whole, NULL);
+    facts->known[MANAGER_PIP] = r == 0 && whole && (found || !is_program_there(root_fd, "python"));
 }
 
 void facts_gather(int root_fd, struct package_facts *facts) {

@@ -240,10 +240,11 @@ int pydists_each(int root_fd, int (*visit)(const struct pydist *dist, void *data
 
 int pydists_each_near(int root_fd, uint64_t deadline_ns,
                       int (*visit)(const struct pydist *dist, void *data, struct err *err), void *data,
-                      bool *ret_whole, struct err *err) {
+                      bool *ret_found, bool *ret_whole, struct err *err) {
     struct search search = {visit, data, err, MAX_DIRS, MAX_ENTRIES, MAX_DISTS, deadline_ns, false, true};
     int r = search_all(&search, root_fd);
 
-    *ret_whole = search.found && search.whole;
+    *ret_found = search.found;
+    *ret_whole = search.whole;
     return r;
 }

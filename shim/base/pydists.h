@@ -24,11 +24,11 @@ int pydists_each(int root_fd, int (*visit)(const struct pydist *dist, void *data
                  void *data, struct err *err);
 
 /* The same for who must not wait (rooted_open_near), and no longer than until deadline_ns of
- * CLOCK_MONOTONIC: -E2BIG then. *ret_whole: whether what was not visited is not installed, so false when
- * a directory could not be looked into, or no place for distributions was found at all. */
+ * CLOCK_MONOTONIC: -E2BIG then. *ret_found: there is a place for distributions.
+ * *ret_whole: all that there is was visited, so false when a directory could not be looked into. */
 int pydists_each_near(int root_fd, uint64_t deadline_ns,
                       int (*visit)(const struct pydist *dist, void *data, struct err *err), void *data,
-                      bool *ret_whole, struct err *err);
+                      bool *ret_found, bool *ret_whole, struct err *err);
 
 /* In place: lower case, runs of "-", "_" and "." are one "-" (PEP 503). */
 void pydist_normalise(char *name);

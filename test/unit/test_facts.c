@@ -76,7 +76,13 @@ static void what_is_found_nowhere_may_be_anywhere(void **state) {
     struct fixture *f = *state;
 
     package(f, "app", "shop");
+    assert_true(gather(f, MANAGER_NPM)); /* nobody could run any */
+    assert_true(gather(f, MANAGER_PIP));
+    directory(f, "usr/local/bin");
+    put(f, "usr/local/bin/node", "");
     assert_false(gather(f, MANAGER_NPM));
+    put(f, "usr/local/bin/python3.11", "");
+    assert_false(gather(f, MANAGER_PIP));
     package(f, "app/node_modules/a", "a");
     package(f, "app/node_modules/a/node_modules/nested", "nested");
     package(f, "app/node_modules/@s/scoped", "@s/scoped");

@@ -135,11 +135,12 @@ static void it_ends(void **state) {
 }
 
 static bool is_whole(struct fixture *f, uint64_t patience_ns, int expected) {
-    bool whole = false;
+    bool found = false, whole = false;
 
     f->found[0] = '\0';
-    assert_int_equal(pydists_each_near(f->fd, io_monotonic_ns() + patience_ns, note, f, &whole, NULL), expected);
-    return whole;
+    assert_int_equal(pydists_each_near(f->fd, io_monotonic_ns() + patience_ns, note, f, &found, &whole, NULL),
+                     expected);
+    return found && whole;
 }
 
 /* Absence is known where everything was looked into. */
