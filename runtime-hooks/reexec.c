@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -23,12 +24,15 @@
 #define MAX_ZOMBIES 4096
 #define MAX_KEPT 64
 #define SIGACTION_SIZE 32 /* the kernel's, x86_64 */
+#define N_SIGNALS 64
+/* One struct sigaction that says SIG_DFL, one that says SIG_IGN, and what each signal had. */
+#define ACTIONS_SIZE ((2 + N_SIGNALS) * SIGACTION_SIZE)
 
 /* What is done in the process, found out before the first call is made in it: from that one on it
  * depends on us. */
 struct todo {
     const struct start *start;
-    uint64_t ignored; /* signals to be reset, as bits */
+    bool is_init;
     unsigned first;   /* descriptor that is closed, with all above it but those kept */
     unsigned keep[MAX_KEPT + HANDOVER_MAX];
     size_t n_keep;
@@ -52,8 +56,8 @@ int reexec_stop(pid_t pid, struct trace *ret_trace, struct err *err) {
     return r;
 }
 
-/* The block that the calls read: an empty struct sigaction, argv, envp, strings. All addresses are
- * the process's own. */
+/* The block that the calls read: actions of signals, argv, envp, strings. All addresses are the
+ * process's own. */
 static char *build_block(const struct start *start, uint64_t base, size_t *ret_size,
                          uint64_t *ret_argv, uint64_t *ret_env, uint64_t *ret_path) {
     char *const *const lists[] = {start->argv, start->env};
@@ -66,13 +70,14 @@ static char *build_block(const struct start *start, uint64_t base, size_t *ret_s
             text += strlen(*p) + 1;
         n++;
     }
-    block = io_alloc(SIGACTION_SIZE + n * sizeof(*pointers) + text, 1);
-    pointers = (uint64_t *)(void *)(block + SIGACTION_SIZE);
-    at = SIGACTION_SIZE + n * sizeof(*pointers);
-    *ret_argv = base + SIGACTION_SIZE;
+    block = io_alloc(ACTIONS_SIZE + n * sizeof(*pointers) + text, 1);
+    *(uint64_t *)(void *)(block + SIGACTION_SIZE) = (uint64_t)(uintptr_t)SIG_IGN; /* the handler */
+    pointers = (uint64_t *)(void *)(block + ACTIONS_SIZE);
+    at = ACTIONS_SIZE + n * sizeof(*pointers);
+    *ret_argv = base + ACTIONS_SIZE;
     for (int i = 0; i < 2; i++) {
         if (i == 1)
-            *ret_env = base + SIGACTION_SIZE + slot * sizeof(*pointers);
+            *ret_env = base + ACTIONS_SIZE + slot * sizeof(*pointers);
         for (char *const *p = lists[i]; *p; p++) {
             pointers[slot++] = base + at;
             at += strlen(strcpy(block + at, *p)) + 1;
@@ -81,7 +86,7 @@ static char *build_block(const struct start *start, uint64_t base, size_t *ret_s
     }
     *ret_path = base + at;
     strcpy(block + at, start->path);
-    *ret_size = SIGACTION_SIZE + n * sizeof(*pointers) + text;
+    *ret_size = ACTIONS_SIZE + n * sizeof(*pointers) + text;
     return block;
 }
 
@@ -183,43 +188,80 @@ static int mark_descriptors(const struct trace *trace, const struct todo *todo, 
     return r;
 }
 
-static uint64_t ignored_signals(pid_t pid) {
+/* A line of /proc/PID/status that has signals as bits. */
+static uint64_t read_signals(pid_t pid, const char *key) {
     _cleanup_free_ char *path = io_format("/proc/%d/status", (int)pid);
     uint64_t signals;
 
-    return io_status_value(AT_FDCWD, path, "\nSigIgn:", 16, &signals) < 0 ? 0 : signals;
+    return io_status_value(AT_FDCWD, path, key, 16, &signals) < 0 ? 0 : signals;
+}
+
+static uint64_t signal_bit(int signal) {
+    return UINT64_C(1) << (signal - 1);
 }
 
 static void prepare(struct todo *todo, pid_t pid, const struct start *start, bool is_init,
                     pid_t parent, const unsigned *keep, size_t n_keep) {
-    *todo = (struct todo){.start = start, .first = first_free(start->env)};
-    todo->ignored = is_init ? ignored_signals(pid) : 0;
+    *todo = (struct todo){.start = start, .is_init = is_init, .first = first_free(start->env)};
     for (; todo->n_keep < n_keep && todo->n_keep < HANDOVER_MAX; todo->n_keep++)
         todo->keep[todo->n_keep] = keep[todo->n_keep];
     if (!is_init)
         add_given(todo, pid, parent);
 }
 
+/* Sets the action of each signal to the one at this address; step: the next signal's lies so much
+ * behind it. old: where the actions go that they had, SIGACTION_SIZE each; 0: nowhere. */
+static int set_actions(const struct trace *trace, uint64_t signals, uint64_t action, uint64_t step,
+                       uint64_t old, struct err *err) {
+    int64_t value = 0;
+    int r = 0;
+
+    for (uint64_t i = 0; r == 0 && i < N_SIGNALS; i++)
+        if (signals >> i & 1)
+            r = call(trace, SYS_rt_sigaction, i + 1, action + i * step,
+                     old ? old + i * SIGACTION_SIZE : 0, 8, &value, err);
+    return r;
+}
+
 /* Puts back what execve inherits and a fresh start would not have. zeros: an address in the process
- * with a kernel's struct sigaction that says SIG_DFL. */
-static int reset_process(const struct trace *trace, uint64_t ignored, uint64_t zeros,
+ * with a kernel's struct sigaction that says SIG_DFL, which is a timer's setting of none as well. */
+static int reset_process(const struct trace *trace, bool is_init, uint64_t zeros,
                          struct err *err) {
     int64_t value = 0;
-    int r = call(trace, SYS_alarm, 0, 0, 0, 0, &value, err);
+    int r = 0;
 
+    for (uint64_t timer = ITIMER_REAL; r == 0 && timer <= ITIMER_PROF; timer++)
+        r = call(trace, SYS_setitimer, timer, zeros, 0, 0, &value, err);
     for (int i = 0; r == 0 && i < MAX_ZOMBIES; i++) {
         r = call(trace, SYS_wait4, (uint64_t)-1, 0, WNOHANG, 0, &value, err);
         if (value <= 0)
             break;
     }
-    for (uint64_t signal = 1; r == 0 && signal <= 64; signal++)
-        if (ignored >> (signal - 1) & 1)
-            r = call(trace, SYS_rt_sigaction, signal, zeros, 0, 8, &value, err);
-    return r;
+    return r < 0 || !is_init
+               ? r
+               : set_actions(trace, read_signals(trace->tid, "\nSigIgn:"), zeros, 0, 0, err);
+}
+
+/* Takes back the signals that the old program was to be told something by, and that would be the
+ * end of the new one, which has no handler yet. What the old one had neither caught, ignored nor
+ * blocked was to be its end and is the new one's; so is SIGTERM in any case: who sent it wants an
+ * end, not a restart. Setting SIG_IGN is what drops a pending signal (sigaction(2)). */
+static int drop_pending(const struct trace *trace, uint64_t zeros, uint64_t *ret_dropped,
+                        struct err *err) {
+    uint64_t ignored = read_signals(trace->tid, "\nSigIgn:");
+    uint64_t awaited = read_signals(trace->tid, "\nSigCgt:") | ignored | trace->old_mask;
+    uint64_t pending =
+        read_signals(trace->tid, "\nSigPnd:") | read_signals(trace->tid, "\nShdPnd:");
+    int r;
+
+    pending &= awaited & ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP) | signal_bit(SIGTERM));
+    r = set_actions(trace, pending, zeros + SIGACTION_SIZE, 0, zeros + 2 * SIGACTION_SIZE, err);
+    *ret_dropped = pending;
+    return r < 0 ? r : set_actions(trace, pending & ~ignored, zeros, 0, 0, err);
 }
 
 static int run(const struct trace *trace, const struct todo *todo, size_t size, struct err *err) {
-    uint64_t argv, env, path;
+    uint64_t argv, env, path, dropped = 0;
     _cleanup_free_ char *block = NULL;
     struct iovec here, there;
     const uint64_t map[6] = {
@@ -238,16 +280,20 @@ static int run(const struct trace *trace, const struct todo *todo, size_t size, 
     if (process_vm_writev(trace->tid, &here, 1, &there, 1, 0) != (ssize_t)size)
         r = err_errno(err, errno, "cannot write to process %d", (int)trace->tid);
     if (r == 0)
-        r = reset_process(trace, todo->ignored, (uint64_t)address, err);
+        r = reset_process(trace, todo->is_init, (uint64_t)address, err);
     if (r == 0)
         r = mark_descriptors(trace, todo, err);
+    if (r == 0)
+        r = drop_pending(trace, (uint64_t)address, &dropped, err);
     if (r == 0)
         r = call(trace, SYS_execve, path, argv, env, 0, &value, err);
     if (r == 0 && value < 0)
         r = err_errno(err, (int)-value, "process %d cannot run %s again", (int)trace->tid,
                       todo->start->path);
-    if (r < 0)
+    if (r < 0) {
+        set_actions(trace, dropped, (uint64_t)address + 2 * SIGACTION_SIZE, SIGACTION_SIZE, 0, NULL);
         call(trace, SYS_munmap, (uint64_t)address, size, 0, 0, &value, NULL);
+    }
     return r;
 }
 
