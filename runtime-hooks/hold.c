@@ -71,11 +71,12 @@ static void signal_all(const struct target *target, int number) {
 }
 
 static bool is_stopped(const struct processes *processes, pid_t pid) {
-    _cleanup_free_ char *path = io_format("/proc/%d/stat", (int)pid), *text = NULL;
+    const struct process *process = processes ? processes_find(processes, pid) : NULL;
+    _cleanup_free_ char *text = NULL, *path = io_format("/proc/%d/task/%d/stat", (int)pid,
+                                                        (int)(process ? process->thread : pid));
     const char *state;
     size_t size;
 
-    (void)processes;
     return io_read_file(AT_FDCWD, path, 4096, &text, &size, NULL) < 0 ||
            !(state = strrchr(text, ')')) || !state[1] || strchr("TtZX", state[2]);
 }

@@ -73,6 +73,15 @@ static int read_affected(const struct patch_request *request, const struct targe
     }
 }
 
+/* Who cannot be restarted in place shall be found out before anything changes. */
+static int check_restartable(const struct process *process, struct err *err) {
+    if (process->thread != process->pid)
+        return err_set(err, ENOTSUP,
+                       "%s (process %d) has ended its first thread: it cannot be started again",
+                       process->comm, (int)process->pid);
+    return 0;
+}
+
 int pickup_make(const struct patch_request *request, const struct target *target,
                 const struct changes *changes, struct pickup_plan *ret_plan, struct err *err) {
     _cleanup_processes_ struct processes processes = {0};
@@ -91,7 +100,10 @@ int pickup_make(const struct patch_request *request, const struct target *target
         ports_add(&plan.ports, process->pid);
         restart->how =
             processes_affected_ancestor(&processes, process) ? RESTART_BY_PARENT : RESTART_IN_PLACE;
-        if (restart->how == RESTART_IN_PLACE && request->pickup == PATCH_RESTART)
+        if (restart->how != RESTART_IN_PLACE || request->pickup != PATCH_RESTART)
+            continue;
+        r = check_restartable(process, err);
+        if (r == 0)
             r = start_recover(target, process, request->args, request->env, &restart->start, err);
     }
     if (r < 0)
@@ -123,7 +135,7 @@ static bool nobody_maps_old(const struct target *target, const struct changes *c
     if (processes_read(target, &processes, NULL) < 0)
         return false;
     for (size_t i = 0; i < processes.n; i++)
-        if (process_maps_old(processes.list[i].pid, changes))
+        if (process_maps_old(&processes.list[i], changes))
             return false;
     return true;
 }

@@ -15,11 +15,15 @@
 /* Programs that read their code with read(2), and what it is called. */
 static const struct {
     const char *program; /* the basename begins so */
+    const char *library; /* a program that embeds it maps a file whose basename begins so */
     const char *suffixes[6];
 } interpreters[] = {
-    {"python", {".py", ".pyc"}}, {"node", {".js", ".mjs", ".cjs", ".json", ".node"}},
-    {"perl", {".pm", ".pl"}},    {"ruby", {".rb"}},
-    {"php", {".php"}},           {"java", {".jar", ".class", ".war"}},
+    {"python", "libpython", {".py", ".pyc"}},
+    {"node", "libnode", {".js", ".mjs", ".cjs", ".json", ".node"}},
+    {"perl", "libperl", {".pm", ".pl"}},
+    {"ruby", "libruby", {".rb"}},
+    {"php", "libphp", {".php"}},
+    {"java", "libjvm", {".jar", ".class", ".war"}},
 };
 
 static char *read_proc(pid_t pid, const char *name, size_t *ret_size) {
@@ -42,21 +46,54 @@ static char *read_exe(pid_t pid) {
     return io_strdup(link);
 }
 
-/* "pid (comm) S ppid ..." */
-static int read_stat(pid_t pid, struct process *process) {
+/* Of /proc/WHERE/stat, which is "pid (comm) S ppid ...". */
+static int read_stat(const char *where, char comm[16], char *ret_state, pid_t *ret_parent) {
+    _cleanup_free_ char *path = io_format("/proc/%s/stat", where), *text = NULL;
+    char *open = NULL, *close = NULL;
     size_t size;
-    _cleanup_free_ char *text = read_proc(pid, "stat", &size);
-    char *open = text ? strchr(text, '(') : NULL, *close = text ? strrchr(text, ')') : NULL;
     int parent;
-    char state;
 
-    if (!open || !close || sscanf(close + 1, " %c %d", &state, &parent) != 2 || state == 'Z')
+    if (io_read_file(AT_FDCWD, path, 4096, &text, &size, NULL) == 0) {
+        open = strchr(text, '(');
+        close = strrchr(text, ')');
+    }
+    if (!open || !close || sscanf(close + 1, " %c %d", ret_state, &parent) != 2)
         return -ESRCH;
     *close = '\0';
-    snprintf(process->comm, sizeof(process->comm), "%s", open + 1);
-    process->pid = pid;
-    process->parent = parent;
+    snprintf(comm, 16, "%s", open + 1);
+    *ret_parent = parent;
     return 0;
+}
+
+/* A thread that lives of a process whose first one has ended, or 0. */
+static pid_t find_thread(pid_t pid) {
+    _cleanup_free_ char *path = io_format("/proc/%d/task", (int)pid);
+    _cleanup_closedir_ DIR *dir = opendir(path);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        _cleanup_free_ char *where = io_format("%d/task/%s", (int)pid, entry->d_name);
+        char comm[16], state;
+        uint64_t thread;
+        pid_t parent;
+
+        if (io_parse_u64(entry->d_name, INT_MAX, &thread) == 0 &&
+            read_stat(where, comm, &state, &parent) == 0 && !strchr("ZX", state))
+            return (pid_t)thread;
+    }
+    return 0;
+}
+
+static int read_process(pid_t pid, struct process *process) {
+    _cleanup_free_ char *where = io_format("%d", (int)pid);
+    char state;
+
+    if (read_stat(where, process->comm, &state, &process->parent) < 0)
+        return -ESRCH;
+    process->pid = pid;
+    process->thread = state == 'Z' ? find_thread(pid) : pid;
+    process->exe = process->thread ? read_exe(process->thread) : NULL;
+    return process->exe ? 0 : -ESRCH;
 }
 
 static void add(struct processes *processes, struct process process) {
@@ -108,11 +145,9 @@ int processes_read(const struct target *target, struct processes *ret_processes,
         uint64_t pid;
 
         if (io_parse_u64(entry->d_name, INT_MAX, &pid) < 0 ||
-            pid_namespace(entry->d_name) != wanted || read_stat((pid_t)pid, &process) < 0)
+            pid_namespace(entry->d_name) != wanted || read_process((pid_t)pid, &process) < 0)
             continue;
-        process.exe = read_exe((pid_t)pid);
-        if (process.exe)
-            add(&processes, process);
+        add(&processes, process);
     }
     if (wanted == pid_namespace("self"))
         keep_descendants(&processes, target->init);
@@ -156,52 +191,86 @@ static const struct change *find_replaced(const struct changes *changes, const c
     return change && change->before.type == NODE_FILE ? change : NULL;
 }
 
-/* Calls of this: does pid map a path of the set, and with deleted: its replaced inode? */
-static bool maps_any(pid_t pid, const struct changes *changes, bool deleted) {
+static bool begins(const char *path, const char *name) {
+    const char *slash = strrchr(path, '/');
+
+    return strncmp(slash ? slash + 1 : path, name, strlen(name)) == 0;
+}
+
+/* Calls visit for each file that the process maps until it answers true. gone: it has been removed
+ * or replaced since. */
+static bool each_mapped(const struct process *process,
+                        bool (*visit)(const char *path, bool gone, const void *data),
+                        const void *data) {
     size_t size;
-    _cleanup_free_ char *text = read_proc(pid, "maps", &size);
+    _cleanup_free_ char *text = read_proc(process->thread, "maps", &size);
     char *save = NULL;
+    bool found = false;
 
     if (!text)
         return false;
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    for (char *line = strtok_r(text, "\n", &save); line && !found;
+         line = strtok_r(NULL, "\n", &save)) {
         char *path = strchr(line, '/');
         bool gone = path && io_ends_with(path, " (deleted)");
 
-        if (!path || (deleted && !gone))
+        if (!path)
             continue;
         if (gone)
             path[strlen(path) - strlen(" (deleted)")] = '\0';
-        if (find_replaced(changes, path))
-            return true;
+        found = visit(path, gone, data);
     }
+    return found;
+}
+
+static bool is_old(const char *path, bool gone, const void *data) {
+    return gone && find_replaced(data, path);
+}
+
+bool process_maps_old(const struct process *process, const struct changes *changes) {
+    return each_mapped(process, is_old, changes);
+}
+
+struct wanted {
+    const struct changes *changes;
+    bool interpreter[ARRAY_SIZE(interpreters)]; /* whose kind of code is in the set */
+};
+
+static bool is_wanted(const char *path, bool gone, const void *data) {
+    const struct wanted *wanted = data;
+    bool found = find_replaced(wanted->changes, path);
+
+    (void)gone;
+    for (size_t i = 0; i < ARRAY_SIZE(interpreters) && !found; i++)
+        found = wanted->interpreter[i] && begins(path, interpreters[i].library);
+    return found;
+}
+
+static bool interprets(const struct process *process, const struct wanted *wanted) {
+    for (size_t i = 0; i < ARRAY_SIZE(interpreters); i++)
+        if (wanted->interpreter[i] && begins(process->exe, interpreters[i].program))
+            return true;
     return false;
 }
 
-bool process_maps_old(pid_t pid, const struct changes *changes) {
-    return maps_any(pid, changes, true);
-}
-
-static bool interprets(const struct process *process, const struct changes *changes) {
-    const char *name = strrchr(process->exe, '/');
-
-    name = name ? name + 1 : process->exe;
-    for (size_t i = 0; i < ARRAY_SIZE(interpreters); i++) {
-        if (strncmp(name, interpreters[i].program, strlen(interpreters[i].program)) != 0)
-            continue;
-        for (size_t c = 0; c < changes->n; c++)
-            for (const char *const *suffix = interpreters[i].suffixes; *suffix; suffix++)
-                if (changes->list[c].before.type == NODE_FILE &&
-                    io_ends_with(changes->list[c].path, *suffix))
-                    return true;
-    }
+static bool has_code(const struct changes *changes, const char *const *suffixes) {
+    for (size_t i = 0; i < changes->n; i++)
+        for (const char *const *suffix = suffixes; *suffix; suffix++)
+            if (changes->list[i].before.type == NODE_FILE &&
+                io_ends_with(changes->list[i].path, *suffix))
+                return true;
     return false;
 }
 
 void processes_mark(struct processes *processes, const struct changes *changes) {
+    struct wanted wanted = {.changes = changes};
+
+    for (size_t i = 0; i < ARRAY_SIZE(interpreters); i++)
+        wanted.interpreter[i] = has_code(changes, interpreters[i].suffixes);
     for (size_t i = 0; i < processes->n; i++) {
         struct process *process = &processes->list[i];
 
-        process->affected = maps_any(process->pid, changes, false) || interprets(process, changes);
+        process->affected =
+            interprets(process, &wanted) || each_mapped(process, is_wanted, &wanted);
     }
 }

@@ -12,6 +12,7 @@
 
 struct process {
     pid_t pid, parent; /* in our pid namespace */
+    pid_t thread;      /* one that lives: pid, or another when the first thread has ended */
     char comm[16];
     char *exe; /* as the container names it; a kernel's " (deleted)" is taken off */
     bool affected;
@@ -34,13 +35,13 @@ const struct process *processes_affected_ancestor(const struct processes *proces
                                                   const struct process *process);
 
 /* Sets affected: it maps a file of the set (by the path in /proc/PID/maps: on an overlay the device
- * number there is not the one that stat tells), or it is an interpreter or virtual machine whose
- * kind of source, bytecode or archive is in the set. The latter is a guess on the safe side: what a
+ * number there is not the one that stat tells), or it is an interpreter or virtual machine, or maps
+ * one's library, whose kind of source, bytecode or archive is in the set. The latter is a guess on the safe side: what a
  * program has read leaves no trace in the kernel. */
 void processes_mark(struct processes *processes, const struct changes *changes);
 
-/* Whether pid still maps a replaced file ("(deleted)" and in the set). */
-bool process_maps_old(pid_t pid, const struct changes *changes);
+/* Whether it still maps a replaced file ("(deleted)" and in the set). */
+bool process_maps_old(const struct process *process, const struct changes *changes);
 
 /* How to start it again. */
 struct start {

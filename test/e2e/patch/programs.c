@@ -2,6 +2,7 @@
 /* programs MODE [ARGUMENT…]: programs that are not easily started again (test/e2e/patch/programs). Each start
  * appends a line to /tmp/starts; what a supervisor's child did at its end goes to /tmp/ended. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,6 +69,22 @@ static void timed(void) {
     setitimer(ITIMER_PROF, &often, NULL);
 }
 
+static void *rest_apart(void *unused) {
+    map(MAPPED);
+    note("/tmp/starts", "apart");
+    rest();
+    return unused;
+}
+
+/* What is left is a thread that is not the first. */
+static void end_first_thread(void) {
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, rest_apart, NULL) != 0)
+        _exit(6);
+    pthread_exit(NULL);
+}
+
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
 
@@ -76,5 +93,9 @@ int main(int argc, char **argv) {
     note("/tmp/starts", mode);
     if (strcmp(mode, "timed") == 0)
         timed();
+    else if (strcmp(mode, "embeds") == 0)
+        map("/usr/lib/libpython3.9.so.1.0");
+    else if (strcmp(mode, "headless") == 0)
+        end_first_thread();
     rest();
 }
