@@ -61,13 +61,24 @@ size_t handover_prepare(const struct handover *handover, pid_t pid, struct start
     return n;
 }
 
-int handover_workers(const struct target *target, pid_t top, struct workers *ret_workers) {
+/* A worker runs its parent's program; what the parent's process had started before it ran that, such
+ * as the shell of an entry point does, is none. */
+static bool is_worker(const struct processes *processes, const struct process *process, pid_t top) {
+    const struct process *parent = processes_find(processes, top);
+
+    return process->parent == top && parent && strcmp(process->exe, parent->exe) == 0;
+}
+
+int handover_workers(const struct target *target, const struct changes *changes, pid_t top,
+                     struct workers *ret_workers) {
     _cleanup_processes_ struct processes processes = {0};
     size_t n = 0;
     int r = processes_read(target, &processes, NULL);
 
+    if (r == 0)
+        processes_mark(&processes, changes);
     for (size_t i = 0; r == 0 && i < processes.n; i++) {
-        if (processes.list[i].parent != top)
+        if (!processes.list[i].affected || !is_worker(&processes, &processes.list[i], top))
             continue;
         if (n == HANDOVER_WORKERS)
             return -E2BIG;
@@ -84,8 +95,8 @@ static bool is_old(const struct workers *old, pid_t pid) {
     return false;
 }
 
-/* Children of top: how many are new, and how many of the old are left; those get the signal. */
-static void count_children(const struct target *target, pid_t top, const struct workers *old,
+/* Workers of top: how many are new, and how many of the old are left; those get the signal. */
+static void count_workers(const struct target *target, pid_t top, const struct workers *old,
                            int signal, size_t *ret_new, size_t *ret_left) {
     _cleanup_processes_ struct processes processes = {0};
 
@@ -98,7 +109,7 @@ static void count_children(const struct target *target, pid_t top, const struct 
         if (process->parent != top)
             continue;
         if (!is_old(old, process->pid)) {
-            ++*ret_new;
+            *ret_new += is_worker(&processes, process, top);
             continue;
         }
         ++*ret_left;
@@ -114,13 +125,13 @@ void handover_finish(const struct handover *handover, const struct target *targe
 
     while (!fresh && io_monotonic_ns() - start < WORKERS_TIMEOUT_NS) {
         poll(NULL, 0, LOOK_MS);
-        count_children(target, top, old, 0, &fresh, &left);
+        count_workers(target, top, old, 0, &fresh, &left);
     }
-    count_children(target, top, old, handover->end_signal, &fresh, &left);
+    count_workers(target, top, old, handover->end_signal, &fresh, &left);
     start = io_monotonic_ns();
     while (left && io_monotonic_ns() - start < REQUESTS_TIMEOUT_NS) {
         poll(NULL, 0, LOOK_MS);
-        count_children(target, top, old, 0, &fresh, &left);
+        count_workers(target, top, old, 0, &fresh, &left);
     }
-    count_children(target, top, old, SIGKILL, &fresh, &left);
+    count_workers(target, top, old, SIGKILL, &fresh, &left);
 }

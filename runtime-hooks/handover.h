@@ -7,13 +7,14 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "runtime-hooks/change.h"
 #include "runtime-hooks/process.h"
 #include "runtime-hooks/target.h"
 
 #define HANDOVER_MAX 64
 #define HANDOVER_WORKERS 1024
 
-/* Children that a server has, without pointers: one process tells another. */
+/* Workers that a server has, without pointers: one process tells another. */
 struct workers {
     pid_t list[HANDOVER_WORKERS];
     size_t n;
@@ -33,10 +34,12 @@ const struct handover *handover_find(const char *exe);
 size_t handover_prepare(const struct handover *handover, pid_t pid, struct start *start,
                         unsigned fds[HANDOVER_MAX]);
 
-/* The children of top. -E2BIG: more than can be remembered. */
-int handover_workers(const struct target *target, pid_t top, struct workers *ret_workers);
+/* The workers of top that use what the set replaces: children that run its program. -E2BIG: more
+ * than can be remembered. */
+int handover_workers(const struct target *target, const struct changes *changes, pid_t top,
+                     struct workers *ret_workers);
 
-/* After the restart of top: when it has new children, the old ones are asked to end; killed after
- * some seconds. old: the children that it had before. */
+/* After the restart of top: when it has new workers, the old ones are asked to end; killed after
+ * some seconds. old: the workers that it had before. */
 void handover_finish(const struct handover *handover, const struct target *target, pid_t top,
                      const struct workers *old);

@@ -86,7 +86,8 @@ static int restart(const struct work *work, struct err *err) {
         trace_end(&trace);
         return -ECANCELED;
     }
-    if (work->handover && handover_workers(target, what->pid, &outcome->old) == 0)
+    if (work->handover &&
+        handover_workers(target, work->changes, what->pid, &outcome->old) == 0)
         n = handover_prepare(work->handover, what->pid, &what->start, fds);
     if (n == 0)
         end_workers(target, work->changes, what->pid);
