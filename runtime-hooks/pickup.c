@@ -38,7 +38,7 @@ static const struct process *find_traced(const struct processes *processes) {
     for (size_t i = 0; i < processes->n; i++) {
         const struct process *process = &processes->list[i];
 
-        if (process->affected && !processes_affected_ancestor(processes, process) &&
+        if (process->affected && !restart_by_parent(processes, process) &&
             trace_tracer(process->pid))
             return process;
     }
@@ -99,7 +99,7 @@ int pickup_make(const struct patch_request *request, const struct target *target
         restart = add(&plan, process);
         ports_add(&plan.ports, process->pid);
         restart->how =
-            processes_affected_ancestor(&processes, process) ? RESTART_BY_PARENT : RESTART_IN_PLACE;
+            restart_by_parent(&processes, process) ? RESTART_BY_PARENT : RESTART_IN_PLACE;
         if (restart->how != RESTART_IN_PLACE || request->pickup != PATCH_RESTART)
             continue;
         r = check_restartable(process, err);

@@ -37,6 +37,25 @@ struct work {
     struct outcome *outcome;
 };
 
+bool restart_by_parent(const struct processes *processes, const struct process *process) {
+    const struct process *ancestor = processes_affected_ancestor(processes, process);
+
+    return ancestor &&
+           (!handover_find(ancestor->exe) || strcmp(process->exe, ancestor->exe) == 0);
+}
+
+/* Whether top is who starts it again. */
+static bool is_below(const struct processes *processes, const struct process *process, pid_t top) {
+    for (size_t depth = 0; process && depth < processes->n; depth++) {
+        if (process->pid == top)
+            return true;
+        if (process->affected && !restart_by_parent(processes, process))
+            return false;
+        process = processes_find(processes, process->parent);
+    }
+    return false;
+}
+
 /* Ends the workers below a process that is stopped, and waits until they are gone or zombies. */
 static void end_workers(const struct target *target, const struct changes *changes, pid_t top) {
     uint64_t start = io_monotonic_ns(), waited = 0;
@@ -53,11 +72,9 @@ static void end_workers(const struct target *target, const struct changes *chang
             return;
         processes_mark(&processes, changes);
         for (size_t i = 0; i < processes.n; i++) {
-            const struct process *process = &processes.list[i], *up = process;
+            const struct process *process = &processes.list[i];
 
-            for (size_t depth = 0; up && up->pid != top && depth < processes.n; depth++)
-                up = processes_find(&processes, up->parent);
-            if (!process->affected || process->pid == top || !up || up->pid != top)
+            if (!process->affected || process->pid == top || !is_below(&processes, process, top))
                 continue;
             more = true;
             if (!asked || (late && !killed))

@@ -18,6 +18,11 @@
 #include "runtime-hooks/pickup.h"
 #include "runtime-hooks/target.h"
 
+/* Whether an affected process is started again by its nearest affected ancestor, and not in place. A
+ * server that can hand over has workers of its own program alone: another one had been started by
+ * who then became the server, or came to it when its parent ended. */
+bool restart_by_parent(const struct processes *processes, const struct process *process);
+
 /* held: the container's processes are stopped by signal (hold.h). *ret_seamless: it has taken over
  * its listening sockets, and was not away. */
 int restart_in_place(const struct target *target, const struct changes *changes,
