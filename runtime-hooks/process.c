@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime-hooks/member.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
@@ -134,12 +135,14 @@ static void keep_descendants(struct processes *processes, pid_t init) {
 int processes_read(const struct target *target, struct processes *ret_processes, struct err *err) {
     _cleanup_closedir_ DIR *proc = opendir("/proc");
     _cleanup_processes_ struct processes processes = {0};
+    _cleanup_membership_ struct membership membership = {0};
     _cleanup_free_ char *init = io_format("%d", (int)target->init);
     ino_t wanted = pid_namespace(init);
     struct dirent *entry;
 
     if (!proc)
         return err_errno(err, errno, "/proc");
+    membership_read(target, &membership);
     while ((entry = readdir(proc))) {
         struct process process = {0};
         uint64_t pid;
@@ -147,7 +150,10 @@ int processes_read(const struct target *target, struct processes *ret_processes,
         if (io_parse_u64(entry->d_name, INT_MAX, &pid) < 0 ||
             pid_namespace(entry->d_name) != wanted || read_process((pid_t)pid, &process) < 0)
             continue;
-        add(&processes, process);
+        if (membership_has(&membership, process.thread))
+            add(&processes, process);
+        else
+            free(process.exe);
     }
     if (wanted == pid_namespace("self"))
         keep_descendants(&processes, target->init);

@@ -23,8 +23,8 @@ struct processes {
     size_t n;
 };
 
-/* All processes of the container's pid namespace; with a pid namespace that is ours too, init and
- * its descendants. */
+/* All processes of the container's pid namespace but those of other containers in it (member.h); with
+ * a pid namespace that is ours too, init and its descendants. */
 int processes_read(const struct target *target, struct processes *ret_processes, struct err *err);
 void processes_free(struct processes *processes);
 #define _cleanup_processes_ __attribute__((cleanup(processes_free)))
