@@ -185,11 +185,14 @@ static int npm_stage(const struct patch_request *request, const struct target *t
     for (size_t i = 0; r == 0 && i < plan->n; i++) {
         const struct package_step *step = &plan->steps[i];
         _cleanup_free_ char *dir = io_format("%s%s", upper, step->place);
+        _cleanup_free_ char *what = io_format("%s %s", step->name, step->to);
         struct stat owner;
 
         r = stage_directories(target, upper, step->place, &owner, err);
         if (r == 0)
             r = stage_unpack(step->file, dir, &owner, err);
+        if (r == 0)
+            r = stage_refuse_others(dir, what, err);
         if (r == 0)
             r = stage_hide_old(target->root, upper, step->place, "node_modules", err);
     }

@@ -103,7 +103,7 @@ static int hide_file(const struct stage *stage, const char *path, struct err *er
         *strrchr(parent, '/') = '\0';
         r = stage_directories(stage->target, stage->upper, parent, &st, err);
     }
-    return r < 0 ? r : stage_whiteout(staged, err);
+    return r < 0 ? r : stage_whiteout(AT_FDCWD, staged, err);
 }
 
 static bool module_changed(const struct stage *stage, const char *path) {
@@ -244,7 +244,7 @@ static int prune(const struct stage *stage, const char *place, bool *ret_gone, s
     if (r == 0 && gone && there && strcmp(place, stage->site) != 0) {
         r = io_remove_tree(AT_FDCWD, staged, err);
         if (r == 0)
-            r = stage_whiteout(staged, err);
+            r = stage_whiteout(AT_FDCWD, staged, err);
         *ret_gone = r == 0;
     }
     return r;
@@ -272,7 +272,7 @@ static int stage_wheel(struct stage *stage, const struct wheel *wheel, bool unpa
     if (r == 0)
         r = replace_recorded(stage, err);
     if (r == 0)
-        r = stage_whiteout(old, err);
+        r = stage_whiteout(AT_FDCWD, old, err);
     return r < 0 ? r : prune(stage, stage->site, &gone, err);
 }
 

@@ -104,16 +104,15 @@ static int hide_old(int root, const char *upper, const char *sums_path, struct e
     if (rooted_read(root, sums_path, RECORD_MAX, &text, &size, NULL) < 0)
         return 0;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        const char *name = strlen(line) > 34 ? line + 34 : "";
-        _cleanup_free_ char *path = io_format("%s/%s", upper, name), *parent = io_strdup(path);
+        const char *name = strlen(line) > 34 ? line + 34 : "", *base;
+        _cleanup_close_ int dir = stage_parent(upper, name, &base);
         struct stat st;
         int r = 0;
 
-        if (!*name || strstr(name, "..") || lstat(path, &st) == 0)
+        if (dir < 0 || !*base || strstr(name, "..") ||
+            fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) == 0)
             continue;
-        *strrchr(parent, '/') = '\0';
-        if (lstat(parent, &st) == 0)
-            r = stage_whiteout(path, err);
+        r = stage_whiteout(dir, base, err);
         if (r < 0)
             return r;
     }
@@ -121,9 +120,12 @@ static int hide_old(int root, const char *upper, const char *sums_path, struct e
 }
 
 static int write_record(const char *upper, const char *path, const char *text, struct err *err) {
-    _cleanup_free_ char *staged = io_format("%s%s", upper, path);
+    const char *base;
+    _cleanup_close_ int dir = stage_parent(upper, path, &base);
 
-    return io_replace_file(AT_FDCWD, staged, text, strlen(text), 0644, (uid_t)-1, (gid_t)-1, err);
+    if (dir < 0)
+        return err_errno(err, -dir, "%s%s", upper, path);
+    return io_replace_file(dir, base, text, strlen(text), 0644, (uid_t)-1, (gid_t)-1, err);
 }
 
 static int stage_package(const struct target *target, const struct package_step *step,
@@ -163,9 +165,12 @@ int statusd_stage(const struct target *target, const struct plan *plan, const ch
     for (size_t i = 0; r == 0 && i < plan->n; i++)
         r = stage_package(target, &plan->steps[i], upper, err);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(left_out); i++) {
-        _cleanup_free_ char *path = io_format("%s/usr/share/%s", upper, left_out[i]);
+        _cleanup_free_ char *path = io_format("/usr/share/%s", left_out[i]);
+        const char *base;
+        _cleanup_close_ int dir = stage_parent(upper, path, &base);
 
-        r = io_remove_tree(AT_FDCWD, path, err);
+        if (dir >= 0)
+            r = io_remove_tree(dir, base, err);
     }
     return r;
 }
