@@ -47,6 +47,7 @@ struct patch_request {
     char *const *health; /* argv run inside, exit 0 is healthy; NULL: the same ports listen again */
     char *const *args;   /* how init was started, from the bundle; NULL: unknown */
     char *const *env;    /* its environment; NULL: unknown */
+    const char *cwd;     /* its working directory at the start; NULL: unknown */
 
     const char *image; /* 16 hex digits for the unpatched image: a patch that proves itself is kept
                         * for its next containers (proven.h); NULL: it is not */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime-hooks/probe.h"
 #include "runtime-hooks/restart.h"
 #include "runtime-hooks/trace.h"
 #include "shim/base/cleanup.h"
@@ -73,15 +74,6 @@ static int read_affected(const struct patch_request *request, const struct targe
     }
 }
 
-/* Who cannot be restarted in place shall be found out before anything changes. */
-static int check_restartable(const struct process *process, struct err *err) {
-    if (process->thread != process->pid)
-        return err_set(err, ENOTSUP,
-                       "%s (process %d) has ended its first thread: it cannot be started again",
-                       process->comm, (int)process->pid);
-    return 0;
-}
-
 int pickup_make(const struct patch_request *request, const struct target *target,
                 const struct changes *changes, struct pickup_plan *ret_plan, struct err *err) {
     _cleanup_processes_ struct processes processes = {0};
@@ -102,9 +94,9 @@ int pickup_make(const struct patch_request *request, const struct target *target
             restart_by_parent(&processes, process) ? RESTART_BY_PARENT : RESTART_IN_PLACE;
         if (restart->how != RESTART_IN_PLACE || request->pickup != PATCH_RESTART)
             continue;
-        r = check_restartable(process, err);
+        r = start_recover(request, target, process, &restart->start, err);
         if (r == 0)
-            r = start_recover(target, process, request->args, request->env, &restart->start, err);
+            r = probe_restart(target, process, &restart->start, err);
     }
     if (r < 0)
         return r;

@@ -29,8 +29,8 @@ struct pickup_plan {
     struct ports ports; /* what those processes listen on */
 };
 
-/* What has to be done for this change set. -ENODATA when a process cannot be started again,
- * -EBUSY when it is being traced by somebody else and stays so for some seconds. */
+/* What has to be done for this change set. -ENODATA or -ENOTSUP when a process cannot be started
+ * again, -EBUSY when it is being traced by somebody else and stays so for some seconds. */
 int pickup_make(const struct patch_request *request, const struct target *target,
                 const struct changes *changes, struct pickup_plan *ret_plan, struct err *err);
 

@@ -10,6 +10,8 @@
 #include "runtime-hooks/change.h"
 #include "runtime-hooks/target.h"
 
+struct patch_request;
+
 struct process {
     pid_t pid, parent; /* in our pid namespace */
     pid_t thread;      /* one that lives: pid, or another when the first thread has ended */
@@ -47,13 +49,16 @@ bool process_maps_old(const struct process *process, const struct changes *chang
 struct start {
     char *path;         /* program, as the container names it */
     char **argv, **env; /* NULL-ended */
+    char *cwd;          /* to be changed to; NULL: it is there, or it is not known */
 };
 
 /* Finds out from the process itself: its command line unless it has overwritten it with a title
  * (then argv[0] does not lead to its program), else the argument pointers that the kernel left on
  * its stack, else an ancestor's command line that ends in the same program and its arguments ("tini
- * -- redis-server x"), else args and env, how init was started (only for init; may be NULL).
- * -ENODATA: it cannot be known. */
-int start_recover(const struct target *target, const struct process *process, char *const *args,
-                  char *const *env, struct start *ret_start, struct err *err);
+ * -- redis-server x"), else the request's args and env, how init was started (only for init). The
+ * working directory is the request's when it has just those arguments: what an entry point's script
+ * has run may have been started elsewhere. -ENODATA: it cannot be known; -ENOTSUP: its first thread,
+ * which would have to do it, has ended. */
+int start_recover(const struct patch_request *request, const struct target *target,
+                  const struct process *process, struct start *ret_start, struct err *err);
 void start_free(struct start *start);

@@ -86,6 +86,8 @@ void record_request(struct json *about, const struct patch_request *request,
     json_set(about, "health", strings_to_json(request->health));
     json_set(about, "args", strings_to_json(request->args));
     json_set(about, "env", strings_to_json(request->env));
+    if (request->cwd)
+        json_set(about, "cwd", json_new_string(request->cwd));
 }
 
 void record_restore_pickup(const struct json *about, struct patch_request *request) {
@@ -98,6 +100,7 @@ void record_restore_pickup(const struct json *about, struct patch_request *reque
     request->health = strings_from_json(json_get_array(about, "health"));
     request->args = strings_from_json(json_get_array(about, "args"));
     request->env = strings_from_json(json_get_array(about, "env"));
+    request->cwd = json_get_string(about, "cwd");
 }
 
 void record_free_pickup(struct patch_request *request) {

@@ -33,7 +33,7 @@
 struct todo {
     const struct start *start;
     bool is_init;
-    unsigned first;   /* descriptor that is closed, with all above it but those kept */
+    unsigned first; /* descriptor that is closed, with all above it but those kept */
     unsigned keep[MAX_KEPT + HANDOVER_MAX];
     size_t n_keep;
 };
@@ -56,46 +56,58 @@ int reexec_stop(pid_t pid, struct trace *ret_trace, struct err *err) {
     return r;
 }
 
-/* The block that the calls read: actions of signals, argv, envp, strings. All addresses are the
- * process's own. */
-static char *build_block(const struct start *start, uint64_t base, size_t *ret_size,
-                         uint64_t *ret_argv, uint64_t *ret_env, uint64_t *ret_path) {
+/* What the calls read: actions of signals, argv, envp, strings. */
+struct block {
+    char *data;
+    size_t size;
+    uint64_t actions, argv, env, path, cwd; /* the process's own addresses; cwd may be 0 */
+};
+
+static void block_free(struct block *block) {
+    free(block->data);
+}
+
+static uint64_t add_string(struct block *block, size_t *at, const char *text) {
+    uint64_t address = block->actions + *at;
+
+    *at += strlen(strcpy(block->data + *at, text)) + 1;
+    return address;
+}
+
+static void build_block(const struct start *start, uint64_t base, struct block *ret_block) {
     char *const *const lists[] = {start->argv, start->env};
     size_t n = 0, text = strlen(start->path) + 1, at, slot = 0;
+    struct block block = {.actions = base, .argv = base + ACTIONS_SIZE};
     uint64_t *pointers;
-    char *block;
 
     for (int i = 0; i < 2; i++) {
         for (char *const *p = lists[i]; *p; p++, n++)
             text += strlen(*p) + 1;
         n++;
     }
-    block = io_alloc(ACTIONS_SIZE + n * sizeof(*pointers) + text, 1);
-    *(uint64_t *)(void *)(block + SIGACTION_SIZE) = (uint64_t)(uintptr_t)SIG_IGN; /* the handler */
-    pointers = (uint64_t *)(void *)(block + ACTIONS_SIZE);
+    text += start->cwd ? strlen(start->cwd) + 1 : 0;
     at = ACTIONS_SIZE + n * sizeof(*pointers);
-    *ret_argv = base + ACTIONS_SIZE;
+    block.size = at + text;
+    block.data = io_alloc(block.size, 1);
+    *(uint64_t *)(void *)(block.data + SIGACTION_SIZE) = (uint64_t)(uintptr_t)SIG_IGN; /* handler */
+    pointers = (uint64_t *)(void *)(block.data + ACTIONS_SIZE);
     for (int i = 0; i < 2; i++) {
         if (i == 1)
-            *ret_env = base + ACTIONS_SIZE + slot * sizeof(*pointers);
-        for (char *const *p = lists[i]; *p; p++) {
-            pointers[slot++] = base + at;
-            at += strlen(strcpy(block + at, *p)) + 1;
-        }
+            block.env = block.argv + slot * sizeof(*pointers);
+        for (char *const *p = lists[i]; *p; p++)
+            pointers[slot++] = add_string(&block, &at, *p);
         pointers[slot++] = 0;
     }
-    *ret_path = base + at;
-    strcpy(block + at, start->path);
-    *ret_size = ACTIONS_SIZE + n * sizeof(*pointers) + text;
-    return block;
+    block.path = add_string(&block, &at, start->path);
+    block.cwd = start->cwd ? add_string(&block, &at, start->cwd) : 0;
+    *ret_block = block;
 }
 
 static size_t block_size(const struct start *start) {
-    uint64_t unused;
-    size_t size;
+    _cleanup_(block_free) struct block block;
 
-    free(build_block(start, 0, &size, &unused, &unused, &unused));
-    return size;
+    build_block(start, 0, &block);
+    return block.size;
 }
 
 static unsigned first_free(char *const *env) {
@@ -224,9 +236,9 @@ static int set_actions(const struct trace *trace, uint64_t signals, uint64_t act
 }
 
 /* Puts back what execve inherits and a fresh start would not have. zeros: an address in the process
- * with a kernel's struct sigaction that says SIG_DFL, which is a timer's setting of none as well. */
-static int reset_process(const struct trace *trace, bool is_init, uint64_t zeros,
-                         struct err *err) {
+ * with a kernel's struct sigaction that says SIG_DFL, which is a timer's setting of none as well.
+ */
+static int reset_process(const struct trace *trace, bool is_init, uint64_t zeros, struct err *err) {
     int64_t value = 0;
     int r = 0;
 
@@ -260,39 +272,51 @@ static int drop_pending(const struct trace *trace, uint64_t zeros, uint64_t *ret
     return r < 0 ? r : set_actions(trace, pending & ~ignored, zeros, 0, 0, err);
 }
 
-static int run(const struct trace *trace, const struct todo *todo, size_t size, struct err *err) {
-    uint64_t argv, env, path, dropped = 0;
-    _cleanup_free_ char *block = NULL;
-    struct iovec here, there;
+static int map_block(const struct trace *trace, size_t size, uint64_t *ret_address,
+                     struct err *err) {
     const uint64_t map[6] = {
         0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0};
-    int64_t address = 0, value = 0;
+    int64_t address = 0;
     int r = trace_call(trace, SYS_mmap, map, &address, err);
+
+    if (r == 0 && address < 0 && address > -4096)
+        r = err_errno(err, (int)-address, "process %d has no room for its arguments",
+                      (int)trace->tid);
+    if (r == 0)
+        *ret_address = (uint64_t)address;
+    return r;
+}
+
+static int run(const struct trace *trace, const struct todo *todo, size_t size, struct err *err) {
+    _cleanup_(block_free) struct block block = {0};
+    struct iovec here, there;
+    uint64_t address = 0, dropped = 0;
+    int64_t value = 0;
+    int r = map_block(trace, size, &address, err);
 
     if (r < 0)
         return r;
-    if (address < 0 && address > -4096)
-        return err_errno(err, (int)-address, "process %d has no room for its arguments",
-                         (int)trace->tid);
-    block = build_block(todo->start, (uint64_t)address, &size, &argv, &env, &path);
-    here = (struct iovec){block, size};
+    build_block(todo->start, address, &block);
+    here = (struct iovec){block.data, size};
     there = (struct iovec){(void *)(uintptr_t)address, size};
     if (process_vm_writev(trace->tid, &here, 1, &there, 1, 0) != (ssize_t)size)
         r = err_errno(err, errno, "cannot write to process %d", (int)trace->tid);
     if (r == 0)
-        r = reset_process(trace, todo->is_init, (uint64_t)address, err);
+        r = reset_process(trace, todo->is_init, address, err);
     if (r == 0)
         r = mark_descriptors(trace, todo, err);
+    if (r == 0 && block.cwd)
+        r = call(trace, SYS_chdir, block.cwd, 0, 0, 0, &value, err);
     if (r == 0)
-        r = drop_pending(trace, (uint64_t)address, &dropped, err);
+        r = drop_pending(trace, address, &dropped, err);
     if (r == 0)
-        r = call(trace, SYS_execve, path, argv, env, 0, &value, err);
+        r = call(trace, SYS_execve, block.path, block.argv, block.env, 0, &value, err);
     if (r == 0 && value < 0)
         r = err_errno(err, (int)-value, "process %d cannot run %s again", (int)trace->tid,
                       todo->start->path);
     if (r < 0) {
-        set_actions(trace, dropped, (uint64_t)address + 2 * SIGACTION_SIZE, SIGACTION_SIZE, 0, NULL);
-        call(trace, SYS_munmap, (uint64_t)address, size, 0, 0, &value, NULL);
+        set_actions(trace, dropped, address + 2 * SIGACTION_SIZE, SIGACTION_SIZE, 0, NULL);
+        call(trace, SYS_munmap, address, size, 0, 0, &value, NULL);
     }
     return r;
 }

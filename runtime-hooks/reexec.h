@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Restarting a process in place: the same pid, parent, credentials, working directory, namespaces,
- * cgroups and seccomp filters run a fresh program, because the process is made to call execve
+/* Restarting a process in place: the same pid, parent, credentials, namespaces, cgroups, working
+ * directory (unless it is known that it was another at the start) and seccomp filters run a fresh program, because the process is made to call execve
  * itself. The container does not end with its first process, and a supervisor does not see its
  * child end.
  *
@@ -27,7 +27,7 @@ int reexec_stop(pid_t pid, struct trace *ret_trace, struct err *err);
 
 /* Runs the program in it; keep: at most HANDOVER_MAX descriptors that stay open (handover.h). On
  * failure it goes on as it was (with its descriptors marked close-on-exec, its timers and pending
- * signals gone). Either way it is not traced any more. Within the call it depends on its tracer's
+ * signals gone, in the working directory of its start). Either way it is not traced any more. Within the call it depends on its tracer's
  * life for part of a millisecond, which is why restart.h has one for it alone. */
 int reexec_run(struct trace *trace, const struct start *start, bool is_init, pid_t parent,
                const unsigned *keep, size_t n_keep, struct err *err);

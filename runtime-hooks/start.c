@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "runtime-hooks/patch.h"
 #include "runtime-hooks/process.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
@@ -140,13 +141,21 @@ static bool same_file(const struct target *target, pid_t pid, const char *path,
     return fd >= 0 && fstat(fd, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
+/* What a name of a program is looked up by. */
+struct search {
+    const struct target *target;
+    const struct process *process;
+    char now[4096];  /* its working directory */
+    const char *cwd; /* the one that it was started in, or NULL */
+};
+
 /* Whether argv[0], looked up as the process would, is its program; a title is not. */
-static bool leads_to(const struct target *target, const struct process *process, const char *name) {
+static bool leads_to(const struct search *search, const char *name) {
     static const char path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    const struct process *process = search->process;
     const char *base = strrchr(process->exe, '/') + 1;
-    char cwd[4096], *save = NULL;
-    _cleanup_free_ char *dirs = io_strdup(path), *link = NULL, *full = NULL;
-    ssize_t n;
+    _cleanup_free_ char *dirs = io_strdup(path);
+    char *save = NULL;
 
     name += *name == '-';
     if (!*name)
@@ -154,24 +163,27 @@ static bool leads_to(const struct target *target, const struct process *process,
     if (strcmp(name, base) == 0)
         return true;
     if (strchr(name, '/')) {
-        link = io_format("/proc/%d/cwd", (int)process->pid);
-        n = readlink(link, cwd, sizeof(cwd) - 1);
-        cwd[n > 0 ? n : 0] = '\0';
-        full = *name == '/' ? io_strdup(name) : io_format("%s/%s", cwd, name);
-        return same_file(target, process->pid, full, process->exe);
+        _cleanup_free_ char *now = io_format("%s/%s", search->now, name);
+        _cleanup_free_ char *then = io_format("%s/%s", search->cwd ? search->cwd : "", name);
+
+        if (*name == '/')
+            return same_file(search->target, process->pid, name, process->exe);
+        return same_file(search->target, process->pid, now, process->exe) ||
+               (search->cwd && same_file(search->target, process->pid, then, process->exe));
     }
     for (char *dir = strtok_r(dirs, ":", &save); dir; dir = strtok_r(NULL, ":", &save)) {
         _cleanup_free_ char *candidate = io_format("%s/%s", dir, name);
 
-        if (same_file(target, process->pid, candidate, process->exe))
+        if (same_file(search->target, process->pid, candidate, process->exe))
             return true;
     }
     return false;
 }
 
 /* "tini -- redis-server x": the tail from the argument that leads to the program. */
-static char **from_ancestors(const struct target *target, const struct process *process) {
-    struct process ancestor = *process;
+static char **from_ancestors(const struct search *search) {
+    const struct target *target = search->target;
+    struct process ancestor = *search->process;
     _cleanup_processes_ struct processes processes = {0};
 
     if (processes_read(target, &processes, NULL) < 0)
@@ -183,7 +195,7 @@ static char **from_ancestors(const struct target *target, const struct process *
         if (!parent || !(argv = read_strings(parent->pid, "cmdline")))
             return NULL;
         for (char **p = argv + 1; *argv && *p; p++)
-            if (leads_to(target, process, *p))
+            if (leads_to(search, *p))
                 return strings_copy(p);
         ancestor = *parent;
     }
@@ -209,14 +221,13 @@ static char *read_executed(pid_t pid) {
 
 /* Has the file executed again that was executed before, where that can be seen to come to the same:
  * a script, which the interpreter got among its arguments, or another name of the program. */
-static void prefer_executed(const struct target *target, const struct process *process,
-                            struct start *start) {
-    _cleanup_free_ char *executed = read_executed(process->pid);
+static void prefer_executed(const struct search *search, struct start *start) {
+    _cleanup_free_ char *executed = read_executed(search->process->pid);
     size_t n = 0;
 
     if (!executed || !*executed)
         return;
-    if (strchr(executed, '/') && leads_to(target, process, executed)) {
+    if (strchr(executed, '/') && leads_to(search, executed)) {
         free(start->path);
         start->path = take_ptr(executed);
         return;
@@ -233,57 +244,95 @@ static void prefer_executed(const struct target *target, const struct process *p
     start->path = take_ptr(executed);
 }
 
-static bool is_command(const struct target *target, const struct process *process,
-                       char *const *argv) {
-    return argv && argv[0] && leads_to(target, process, argv[0]);
+static bool is_command(const struct search *search, char *const *argv) {
+    return argv && argv[0] && leads_to(search, argv[0]);
 }
 
-int start_recover(const struct target *target, const struct process *process, char *const *args,
-                  char *const *env, struct start *ret_start, struct err *err) {
+static bool strings_equal(char *const *a, char *const *b) {
+    for (; *a && *b; a++, b++)
+        if (strcmp(*a, *b) != 0)
+            return false;
+    return *a == *b;
+}
+
+static void look_around(const struct patch_request *request, const struct target *target,
+                        const struct process *process, struct search *search) {
+    _cleanup_free_ char *link = io_format("/proc/%d/cwd", (int)process->pid);
+    ssize_t n = readlink(link, search->now, sizeof(search->now) - 1);
+
+    search->now[n > 0 ? n : 0] = '\0';
+    search->target = target;
+    search->process = process;
+    search->cwd = process->pid == target->init ? request->cwd : NULL;
+}
+
+/* For init, argv from how it was started. *path: taken away where that is another program than its
+ * own. */
+static char **from_request(const struct search *search, char *const *args, char **path) {
+    for (char *const *p = args; p && *p; p++)
+        if (leads_to(search, *p))
+            return strings_copy(p);
+    if (!args || !args[0])
+        return NULL;
+    free(*path); /* the entry point's own program, which has run another one since */
+    *path = NULL;
+    return strings_copy(args);
+}
+
+static char **recover_env(const struct target *target, char ***own, char ***stack,
+                          char *const *given) {
+    if (is_environment(*own))
+        return take_ptr(*own);
+    if (is_environment(*stack))
+        return take_ptr(*stack);
+    strings_free(own);
+    *own = read_strings(target->init, "environ");
+    if (is_environment(*own))
+        return take_ptr(*own);
+    return given ? strings_copy(given) : io_alloc(1, sizeof(*given));
+}
+
+int start_recover(const struct patch_request *request, const struct target *target,
+                  const struct process *process, struct start *ret_start, struct err *err) {
     _cleanup_strings_ char **argv = read_strings(process->pid, "cmdline");
     _cleanup_strings_ char **environment = read_strings(process->pid, "environ");
     _cleanup_strings_ char **stack_argv = NULL, **stack_env = NULL;
-    bool is_init = process->pid == target->init;
-    char *path = io_strdup(process->exe);
+    _cleanup_free_ char *path = io_strdup(process->exe);
+    bool is_init = process->pid == target->init, own;
+    struct search search;
 
+    if (process->thread != process->pid)
+        return err_set(err, ENOTSUP,
+                       "%s (process %d) has ended its first thread: it cannot be started again",
+                       process->comm, (int)process->pid);
+    look_around(request, target, process, &search);
     read_stack(process->pid, &stack_argv, &stack_env);
-    if (!is_command(target, process, argv)) {
+    if (!is_command(&search, argv)) {
         strings_free(&argv);
-        argv = is_command(target, process, stack_argv) ? take_ptr(stack_argv)
-                                                       : from_ancestors(target, process);
+        argv = is_command(&search, stack_argv) ? take_ptr(stack_argv) : from_ancestors(&search);
     }
-    for (char *const *p = args; !argv && is_init && p && *p; p++)
-        if (leads_to(target, process, *p))
-            argv = strings_copy(p);
-    if (!argv && is_init && args && args[0]) {
-        argv = strings_copy(args);
-        free(path); /* the entry point's own program, which has run another one since */
-        path = NULL;
-    }
-    if (!is_environment(environment)) {
-        strings_free(&environment);
-        environment =
-            is_environment(stack_env) ? take_ptr(stack_env) : read_strings(target->init, "environ");
-    }
-    if (!is_environment(environment)) {
-        strings_free(&environment);
-        environment = env ? strings_copy(env) : io_alloc(1, sizeof(*environment));
-    }
-    if (!argv || (!path && argv[0][0] != '/')) {
-        free(path);
+    if (!argv && is_init)
+        argv = from_request(&search, request->args, &path);
+    if (!argv || (!path && argv[0][0] != '/'))
         return err_set(err, ENODATA, "it cannot be known how %s (process %d) was started",
                        process->comm, (int)process->pid);
-    }
-    *ret_start = (struct start){.path = path ? path : io_strdup(argv[0]),
+    own = path != NULL;
+    if (!own)
+        path = io_strdup(argv[0]);
+    *ret_start = (struct start){.path = take_ptr(path),
                                 .argv = take_ptr(argv),
-                                .env = take_ptr(environment)};
-    if (path)
-        prefer_executed(target, process, ret_start);
+                                .env = recover_env(target, &environment, &stack_env, request->env)};
+    if (own)
+        prefer_executed(&search, ret_start);
+    if (search.cwd && request->args && strings_equal(ret_start->argv, request->args) &&
+        strcmp(search.cwd, search.now) != 0)
+        ret_start->cwd = io_strdup(search.cwd);
     return 0;
 }
 
 void start_free(struct start *start) {
     free(start->path);
+    free(start->cwd);
     strings_free(&start->argv);
     strings_free(&start->env);
     *start = (struct start){0};

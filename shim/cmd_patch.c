@@ -139,6 +139,7 @@ static void read_bundle(struct command *command, struct patch_request *request) 
     command->env = texts(json_get_array(process, "env"));
     request->args = command->args;
     request->env = command->env;
+    request->cwd = json_get_string(process, "cwd");
 }
 
 /* Only what a signature says is patched; a package named by hand needs none. */

@@ -2,6 +2,9 @@
 /* programs MODE [ARGUMENT…]: programs that are not easily started again (test/e2e/patch/programs). Each start
  * appends a line to /tmp/starts; what a supervisor's child did at its end goes to /tmp/ended. */
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -9,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -86,6 +91,38 @@ static void end_first_thread(void) {
     pthread_exit(NULL);
 }
 
+/* From here on it may not execute, whether that is answered by an end, a signal or a number. */
+static void filter(unsigned answer) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execve, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, answer),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = 4, .filter = code};
+
+    map(MAPPED);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        _exit(5);
+}
+
+/* Reads what its argument names, relative to where it was started, and goes elsewhere. */
+static void move(const char *file) {
+    map(file);
+    if (chdir("/") < 0)
+        _exit(4);
+}
+
+/* As the script of an entry point does: goes where the program wants to be and becomes it. */
+static void enter(char *program) {
+    char *argv[] = {program, (char[]){"stay"}, (char[]){"data"}, NULL};
+
+    if (chdir("/srv") == 0)
+        execv("/proc/self/exe", argv);
+    _exit(3);
+}
+
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
 
@@ -100,6 +137,20 @@ int main(int argc, char **argv) {
         map(MAPPED);
     else if (strcmp(mode, "embeds") == 0)
         map("/usr/lib/libpython3.9.so.1.0");
+    else if (strcmp(mode, "jailed") == 0 && chroot("/jail") == 0)
+        map(MAPPED);
+    else if (strcmp(mode, "killed") == 0)
+        filter(SECCOMP_RET_KILL_PROCESS);
+    else if (strcmp(mode, "trapped") == 0)
+        filter(SECCOMP_RET_TRAP);
+    else if (strcmp(mode, "denied") == 0)
+        filter(SECCOMP_RET_ERRNO | 1);
+    else if (strcmp(mode, "move") == 0)
+        move(argv[2]);
+    else if (strcmp(mode, "enter") == 0)
+        enter(argv[0]);
+    else if (strcmp(mode, "stay") == 0)
+        map(argv[2]);
     else if (strcmp(mode, "headless") == 0)
         end_first_thread();
     rest();
