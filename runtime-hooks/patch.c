@@ -123,7 +123,7 @@ static int undo(struct job *job, struct err *err) {
         return r;
     if (journal->state != JOURNAL_COMMITTING) {
         record_restore_pickup(journal->about, &request);
-        if (request.pickup == PATCH_RELOAD && !job->target.filters)
+        if ((request.pickup == PATCH_RELOAD || request.prepare) && !job->target.filters)
             r = target_copy_filters(&job->target, err);
         if (r == 0)
             r = pickup_make(&request, &job->target, &journal->changes, &pickup, err);

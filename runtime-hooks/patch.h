@@ -44,6 +44,7 @@ struct patch_request {
     const char *fixed;   /* version to bring it to */
     enum patch_pickup pickup;
     char *const *reload; /* PATCH_RELOAD: argv, run inside; else NULL */
+    char *const *prepare; /* argv run inside before processes are restarted, whether it succeeds or not; or NULL */
     char *const *health; /* argv run inside, exit 0 is healthy; NULL: the same ports listen again */
     char *const *args;   /* how init was started, from the bundle; NULL: unknown */
     char *const *env;    /* its environment; NULL: unknown */
@@ -61,8 +62,8 @@ struct patch_request {
     bool (*is_held)(void *notify_data);
     void (*set_in)(bool in, void *notify_data);
 
-    /* Told at each event ("patch started", "patch applied", "patch failed", "patch rolled back");
-     * takes event->fields over. May be NULL. */
+    /* Told at each event ("patch started", "patch unprepared", "patch applied", "patch failed", "patch
+     * rolled back"); takes event->fields over. May be NULL. */
     void (*notify)(struct event *event, void *data);
     void *notify_data;
 };

@@ -11,10 +11,13 @@
 #include "runtime-hooks/restart.h"
 #include "runtime-hooks/trace.h"
 #include "shim/base/cleanup.h"
+#include "shim/base/event.h"
 #include "shim/base/io.h"
+#include "shim/base/json.h"
 #include "shim/base/spawn.h"
 
 #define TRACED_TIMEOUT_NS UINT64_C(10000000000) /* a dead patcher's child is done by then */
+#define PREPARE_MS 5000 /* the hole is open meanwhile */
 #define LOOK_MS 5
 #define SETTLE_MS 100 /* a program that dies at its start has died by then */
 
@@ -121,6 +124,36 @@ static int run_inside(const struct target *target, char *const *argv, uint64_t t
     return spawn_check(&spawn, NULL, err);
 }
 
+static void tell_unprepared(const struct patch_request *request, const char *why) {
+    _cleanup_free_ char *sentence =
+        io_format("Nothing was prepared before the restart: %s", why);
+    struct event event = {.rule = "patch unprepared",
+                          .priority = PRIORITY_WARNING,
+                          .output = sentence,
+                          .fields = json_new(JSON_OBJECT),
+                          .container_id = request->id};
+
+    if (request->cve)
+        json_add(event.fields, "opatch.cve", json_new_string(request->cve));
+    if (request->notify)
+        request->notify(&event, request->notify_data);
+    json_free(event.fields);
+}
+
+/* Who is made to execve is not told of its end, and keeps nothing that it has not written down. A
+ * service that cannot do that, because it is under attack or asks for a password, is patched too. */
+static void prepare(const struct patch_request *request, const struct target *target,
+                    const struct hold *hold) {
+    struct err err = {0};
+
+    if (!request->prepare)
+        return;
+    if (hold_taken(hold))
+        tell_unprepared(request, "the container is frozen");
+    else if (run_inside(target, request->prepare, PREPARE_MS, &err) < 0)
+        tell_unprepared(request, err.text);
+}
+
 static bool nobody_maps_old(const struct target *target, const struct changes *changes) {
     _cleanup_processes_ struct processes processes = {0};
 
@@ -163,10 +196,14 @@ static int wait_served(const struct target *target, const struct changes *change
 int pickup_run(const struct patch_request *request, const struct target *target,
                const struct changes *changes, struct pickup_plan *plan,
                const struct hold *hold, uint64_t *ret_interrupted_ns, struct err *err) {
-    uint64_t end = deadline_ns(request), start = io_monotonic_ns(), served = start;
     bool seamless = true, interrupted = false;
+    uint64_t end, start, served;
     int r = 0;
 
+    if (plan->n > 0 && request->pickup == PATCH_RESTART)
+        prepare(request, target, hold);
+    end = deadline_ns(request);
+    start = served = io_monotonic_ns();
     *ret_interrupted_ns = 0;
     if (plan->n == 0 || request->pickup != PATCH_RESTART)
         hold_resume(target, hold);

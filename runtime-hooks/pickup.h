@@ -34,7 +34,7 @@ struct pickup_plan {
 int pickup_make(const struct patch_request *request, const struct target *target,
                 const struct changes *changes, struct pickup_plan *ret_plan, struct err *err);
 
-/* Does it, and waits until the same ports listen again and nobody maps an old file any more. Of a
+/* Does it, after the request's prepare command where processes are restarted, and waits until the same ports listen again and nobody maps an old file any more. Of a
  * container that was frozen the processes are stopped (hold.h); they go on before the waiting.
  * *ret_interrupted_ns: from the first stop to the last port. -ETIMEDOUT at the request's deadline.
  */

@@ -83,6 +83,7 @@ void record_request(struct json *about, const struct patch_request *request,
     json_set(about, "plan", record_plan(request, plan));
     json_set(about, "pickup", json_new_string(pickup_names[request->pickup]));
     json_set(about, "reload", strings_to_json(request->reload));
+    json_set(about, "prepare", strings_to_json(request->prepare));
     json_set(about, "health", strings_to_json(request->health));
     json_set(about, "args", strings_to_json(request->args));
     json_set(about, "env", strings_to_json(request->env));
@@ -97,6 +98,7 @@ void record_restore_pickup(const struct json *about, struct patch_request *reque
         if (strcmp(pickup, pickup_names[i]) == 0)
             request->pickup = (enum patch_pickup)i;
     request->reload = strings_from_json(json_get_array(about, "reload"));
+    request->prepare = strings_from_json(json_get_array(about, "prepare"));
     request->health = strings_from_json(json_get_array(about, "health"));
     request->args = strings_from_json(json_get_array(about, "args"));
     request->env = strings_from_json(json_get_array(about, "env"));
@@ -105,6 +107,7 @@ void record_restore_pickup(const struct json *about, struct patch_request *reque
 
 void record_free_pickup(struct patch_request *request) {
     strings_free(request->reload);
+    strings_free(request->prepare);
     strings_free(request->health);
     strings_free(request->args);
     strings_free(request->env);

@@ -21,7 +21,7 @@ void record_changed(struct json *object, const struct changes *changes);
 void record_request(struct json *about, const struct patch_request *request,
                     const struct plan *plan);
 
-/* Sets pickup, reload, health and package of the request from an entry's about, and args, env and
+/* Sets pickup, reload, prepare, health and package of the request from an entry's about, and args, env and
  * cwd; to be freed by record_free_pickup, before about is. */
 void record_restore_pickup(const struct json *about, struct patch_request *request);
 void record_free_pickup(struct patch_request *request);

@@ -162,6 +162,7 @@ static int read_signature(struct command *command, struct patch_request *request
     request->fixed = signature->patch->fixed;
     request->pickup = (enum patch_pickup)signature->patch->pickup; /* the same three */
     request->reload = signature->patch->reload;
+    request->prepare = signature->patch->prepare;
     request->health = signature->patch->health;
     return 0;
 }

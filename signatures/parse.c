@@ -19,7 +19,7 @@ static const char *const keys_of_file[] = {
     "provenance",   "runs", "rows",    "features",    "unmeasured", "evidence", NULL};
 static const char *const keys_of_affected[] = {"purl", "introduced", "fixed", NULL};
 static const char *const keys_of_patch[] = {"manager", "package", "fixed", "pickup",
-                                            "reload",  "health",  NULL};
+                                            "reload",  "prepare", "health", NULL};
 static const char *const keys_of_feature[] = {"name", "presence", "weight", NULL};
 static const char *const keys_of_pattern[] = {"kind", "comm", "what", NULL};
 
@@ -254,7 +254,8 @@ static int read_pickup(const struct json *node, struct signature_patch *patch, s
     if ((patch->pickup == PICKUP_RELOAD) != (patch->reload != NULL))
         return err_set(err, EINVAL,
                        "\"reload\" goes with \"pickup\": \"reload\", and only with it");
-    return read_strings(node, "health", &patch->health, err);
+    r = read_strings(node, "prepare", &patch->prepare, err);
+    return r < 0 ? r : read_strings(node, "health", &patch->health, err);
 }
 
 static int read_patch(const struct json *root, struct signature *signature, struct err *err) {

@@ -50,6 +50,7 @@ static void add_patch(struct json *root, const struct signature_patch *patch) {
     add_text(object, "fixed", patch->fixed);
     add_text(object, "pickup", signature_pickup_name(patch->pickup));
     add_strings(object, "reload", patch->reload);
+    add_strings(object, "prepare", patch->prepare);
     add_strings(object, "health", patch->health);
 }
 

@@ -58,6 +58,7 @@ static void free_patch(struct signature_patch *patch) {
     free(patch->package);
     free(patch->fixed);
     strings_free(patch->reload);
+    strings_free(patch->prepare);
     strings_free(patch->health);
     free(patch);
 }

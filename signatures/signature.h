@@ -48,6 +48,7 @@ struct signature_patch {
     char *fixed;                  /* lowest version that closes the hole */
     enum signature_pickup pickup; /* how the service gets the new files */
     char **reload; /* argv run inside the container for PICKUP_RELOAD, NULL-ended; else NULL */
+    char **prepare; /* argv run inside the container before it is restarted; NULL: none */
     char **health; /* argv run inside the container, success is exit status 0; NULL: none */
 };
 

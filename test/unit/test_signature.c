@@ -27,7 +27,7 @@ static const char whole[] =
     "    {\"purl\":\"pkg:npm/%40scope/example\",\"introduced\":\"1.0.0\"}\n"
     "  ],\n"
     "  \"patch\": {\"manager\":\"apt\",\"package\":\"example\",\"fixed\":\"1.2-1+deb11u2\","
-    "\"pickup\":\"reload\",\"reload\":[\"kill\",\"-HUP\",\"1\"],\"health\":[\"true\"]},\n"
+    "\"pickup\":\"reload\",\"reload\":[\"kill\",\"-HUP\",\"1\"],\"prepare\":[\"sync\"],\"health\":[\"true\"]},\n"
     "  \"closes_with\": [\"CVE-2000-0002\"],\n"
     "  \"provenance\": \"recorded for this test\",\n"
     "  \"runs\": 3,\n"

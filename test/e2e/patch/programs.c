@@ -151,6 +151,8 @@ int main(int argc, char **argv) {
         enter(argv[0]);
     else if (strcmp(mode, "stay") == 0)
         map(argv[2]);
+    else if (strcmp(mode, "prepare") == 0)
+        return argc > 2; /* more is too much for it */
     else if (strcmp(mode, "headless") == 0)
         end_first_thread();
     rest();
