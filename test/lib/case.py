@@ -14,7 +14,7 @@ FIELDS = {  # name: (type, required)
     "manager": (str, True), "vulnerable": (str, True), "fixed": (str, True),
     "expected": (str, True), "entrypoint": (list, True), "port": (int, True),
     "memory_mb": (int, True), "env": (dict, False), "capabilities": (list, False), "shared": (str, False),
-    "note": (str, False), "affected_before": (str, False),
+    "note": (str, False), "affected_before": (str, False), "prepare": (list, False),
 }
 WORKED, REFUSED, UNKNOWN = 0, 1, 2
 
