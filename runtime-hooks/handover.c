@@ -61,8 +61,8 @@ size_t handover_prepare(const struct handover *handover, pid_t pid, struct start
     return n;
 }
 
-/* A worker runs its parent's program; what the parent's process had started before it ran that, such
- * as the shell of an entry point does, is none. */
+/* A worker runs its parent's program; what the parent's process had started before it ran that,
+ * such as the shell of an entry point does, is none. */
 static bool is_worker(const struct processes *processes, const struct process *process, pid_t top) {
     const struct process *parent = processes_find(processes, top);
 
@@ -97,7 +97,7 @@ static bool is_old(const struct workers *old, pid_t pid) {
 
 /* Workers of top: how many are new, and how many of the old are left; those get the signal. */
 static void count_workers(const struct target *target, pid_t top, const struct workers *old,
-                           int signal, size_t *ret_new, size_t *ret_left) {
+                          int signal, size_t *ret_new, size_t *ret_left) {
     _cleanup_processes_ struct processes processes = {0};
 
     *ret_new = *ret_left = 0;

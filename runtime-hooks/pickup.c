@@ -17,7 +17,7 @@
 #include "shim/base/spawn.h"
 
 #define TRACED_TIMEOUT_NS UINT64_C(10000000000) /* a dead patcher's child is done by then */
-#define PREPARE_MS 5000 /* the hole is open meanwhile */
+#define PREPARE_MS 5000                         /* the hole is open meanwhile */
 #define LOOK_MS 5
 #define SETTLE_MS 100 /* a program that dies at its start has died by then */
 
@@ -125,8 +125,7 @@ static int run_inside(const struct target *target, char *const *argv, uint64_t t
 }
 
 static void tell_unprepared(const struct patch_request *request, const char *why) {
-    _cleanup_free_ char *sentence =
-        io_format("Nothing was prepared before the restart: %s", why);
+    _cleanup_free_ char *sentence = io_format("Nothing was prepared before the restart: %s", why);
     struct event event = {.rule = "patch unprepared",
                           .priority = PRIORITY_WARNING,
                           .output = sentence,
@@ -141,7 +140,8 @@ static void tell_unprepared(const struct patch_request *request, const char *why
 }
 
 /* Who is made to execve is not told of its end, and keeps nothing that it has not written down. A
- * service that cannot do that, because it is under attack or asks for a password, is patched too. */
+ * service that cannot do that, because it is under attack or asks for a password, is patched too.
+ */
 static void prepare(const struct patch_request *request, const struct target *target,
                     const struct hold *hold) {
     struct err err = {0};
@@ -194,8 +194,8 @@ static int wait_served(const struct target *target, const struct changes *change
 }
 
 int pickup_run(const struct patch_request *request, const struct target *target,
-               const struct changes *changes, struct pickup_plan *plan,
-               const struct hold *hold, uint64_t *ret_interrupted_ns, struct err *err) {
+               const struct changes *changes, struct pickup_plan *plan, const struct hold *hold,
+               uint64_t *ret_interrupted_ns, struct err *err) {
     bool seamless = true, interrupted = false;
     uint64_t end, start, served;
     int r = 0;

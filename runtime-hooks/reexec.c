@@ -33,7 +33,8 @@
 struct todo {
     const struct start *start;
     bool is_init;
-    unsigned first; /* descriptor that is closed, with all above it but those kept */
+    uint64_t ignored, caught; /* signals, as bits */
+    unsigned first;           /* descriptor that is closed, with all above it but those kept */
     unsigned keep[MAX_KEPT + HANDOVER_MAX];
     size_t n_keep;
 };
@@ -104,7 +105,7 @@ static void build_block(const struct start *start, uint64_t base, struct block *
 }
 
 static size_t block_size(const struct start *start) {
-    _cleanup_(block_free) struct block block;
+    _cleanup_(block_free) struct block block = {0};
 
     build_block(start, 0, &block);
     return block.size;
@@ -214,7 +215,11 @@ static uint64_t signal_bit(int signal) {
 
 static void prepare(struct todo *todo, pid_t pid, const struct start *start, bool is_init,
                     pid_t parent, const unsigned *keep, size_t n_keep) {
-    *todo = (struct todo){.start = start, .is_init = is_init, .first = first_free(start->env)};
+    *todo = (struct todo){.start = start,
+                          .is_init = is_init,
+                          .ignored = read_signals(pid, "\nSigIgn:"),
+                          .caught = read_signals(pid, "\nSigCgt:"),
+                          .first = first_free(start->env)};
     for (; todo->n_keep < n_keep && todo->n_keep < HANDOVER_MAX; todo->n_keep++)
         todo->keep[todo->n_keep] = keep[todo->n_keep];
     if (!is_init)
@@ -238,7 +243,8 @@ static int set_actions(const struct trace *trace, uint64_t signals, uint64_t act
 /* Puts back what execve inherits and a fresh start would not have. zeros: an address in the process
  * with a kernel's struct sigaction that says SIG_DFL, which is a timer's setting of none as well.
  */
-static int reset_process(const struct trace *trace, bool is_init, uint64_t zeros, struct err *err) {
+static int reset_process(const struct trace *trace, const struct todo *todo, uint64_t zeros,
+                         struct err *err) {
     int64_t value = 0;
     int r = 0;
 
@@ -249,19 +255,17 @@ static int reset_process(const struct trace *trace, bool is_init, uint64_t zeros
         if (value <= 0)
             break;
     }
-    return r < 0 || !is_init
-               ? r
-               : set_actions(trace, read_signals(trace->tid, "\nSigIgn:"), zeros, 0, 0, err);
+    return r < 0 || !todo->is_init ? r : set_actions(trace, todo->ignored, zeros, 0, 0, err);
 }
 
 /* Takes back the signals that the old program was to be told something by, and that would be the
  * end of the new one, which has no handler yet. What the old one had neither caught, ignored nor
  * blocked was to be its end and is the new one's; so is SIGTERM in any case: who sent it wants an
  * end, not a restart. Setting SIG_IGN is what drops a pending signal (sigaction(2)). */
-static int drop_pending(const struct trace *trace, uint64_t zeros, uint64_t *ret_dropped,
-                        struct err *err) {
-    uint64_t ignored = read_signals(trace->tid, "\nSigIgn:");
-    uint64_t awaited = read_signals(trace->tid, "\nSigCgt:") | ignored | trace->old_mask;
+static int drop_pending(const struct trace *trace, const struct todo *todo, uint64_t zeros,
+                        uint64_t *ret_dropped, struct err *err) {
+    uint64_t awaited = todo->caught | todo->ignored | trace->old_mask;
+    uint64_t stays = todo->is_init ? 0 : todo->ignored;
     uint64_t pending =
         read_signals(trace->tid, "\nSigPnd:") | read_signals(trace->tid, "\nShdPnd:");
     int r;
@@ -269,7 +273,7 @@ static int drop_pending(const struct trace *trace, uint64_t zeros, uint64_t *ret
     pending &= awaited & ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP) | signal_bit(SIGTERM));
     r = set_actions(trace, pending, zeros + SIGACTION_SIZE, 0, zeros + 2 * SIGACTION_SIZE, err);
     *ret_dropped = pending;
-    return r < 0 ? r : set_actions(trace, pending & ~ignored, zeros, 0, 0, err);
+    return r < 0 ? r : set_actions(trace, pending & ~stays, zeros, 0, 0, err);
 }
 
 static int map_block(const struct trace *trace, size_t size, uint64_t *ret_address,
@@ -302,13 +306,13 @@ static int run(const struct trace *trace, const struct todo *todo, size_t size, 
     if (process_vm_writev(trace->tid, &here, 1, &there, 1, 0) != (ssize_t)size)
         r = err_errno(err, errno, "cannot write to process %d", (int)trace->tid);
     if (r == 0)
-        r = reset_process(trace, todo->is_init, address, err);
+        r = reset_process(trace, todo, address, err);
     if (r == 0)
         r = mark_descriptors(trace, todo, err);
     if (r == 0 && block.cwd)
         r = call(trace, SYS_chdir, block.cwd, 0, 0, 0, &value, err);
     if (r == 0)
-        r = drop_pending(trace, address, &dropped, err);
+        r = drop_pending(trace, todo, address, &dropped, err);
     if (r == 0)
         r = call(trace, SYS_execve, block.path, block.argv, block.env, 0, &value, err);
     if (r == 0 && value < 0)

@@ -40,8 +40,7 @@ struct work {
 bool restart_by_parent(const struct processes *processes, const struct process *process) {
     const struct process *ancestor = processes_affected_ancestor(processes, process);
 
-    return ancestor &&
-           (!handover_find(ancestor->exe) || strcmp(process->exe, ancestor->exe) == 0);
+    return ancestor && (!handover_find(ancestor->exe) || strcmp(process->exe, ancestor->exe) == 0);
 }
 
 /* Whether top is who starts it again. */
@@ -103,8 +102,7 @@ static int restart(const struct work *work, struct err *err) {
         trace_end(&trace);
         return -ECANCELED;
     }
-    if (work->handover &&
-        handover_workers(target, work->changes, what->pid, &outcome->old) == 0)
+    if (work->handover && handover_workers(target, work->changes, what->pid, &outcome->old) == 0)
         n = handover_prepare(work->handover, what->pid, &what->start, fds);
     if (n == 0)
         end_workers(target, work->changes, what->pid);
