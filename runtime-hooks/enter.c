@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The child's way into a container (target.h, inside_enter). Everything here runs between fork and
+/* The child's way into a container (target.h, struct inside). Everything here runs between fork and
  * exec; an error ends the child and is told to its parent. */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,15 +15,22 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "runtime-hooks/cell.h"
 #include "runtime-hooks/filter.h"
 #include "runtime-hooks/target.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/rooted.h"
 
 /* Without these a package manager cannot write files at all. */
 #define FILE_CAPABILITIES                                                                          \
     (UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_DAC_OVERRIDE | UINT64_C(1) << CAP_FOWNER |      \
      UINT64_C(1) << CAP_FSETID | UINT64_C(1) << CAP_SETFCAP)
+
+/* Devices, mounts and the machine itself are beyond a patch. */
+#define HOST_CAPABILITIES                                                                          \
+    (UINT64_C(1) << CAP_MKNOD | UINT64_C(1) << CAP_SYS_ADMIN | UINT64_C(1) << CAP_SYS_RAWIO |      \
+     UINT64_C(1) << CAP_SYS_MODULE)
 
 static const char policy[] = "#!/bin/sh\n# A patch never starts or stops services.\nexit 101\n";
 
@@ -59,67 +66,59 @@ static int enter_namespaces(const struct target *target, struct err *err) {
     return 0;
 }
 
-/* What the view needs of the container's mounts, as it is. Volumes are not in it: a maintainer
- * script has no business with data, and no way to undo what it does there (volume.h). */
-static const char *const grafts[] = {"/proc", "/dev"};
-
-static int take_grafts(int fds[ARRAY_SIZE(grafts)], struct err *err) {
-    for (size_t i = 0; i < ARRAY_SIZE(grafts); i++) {
-        fds[i] = open_tree(AT_FDCWD, grafts[i], OPEN_TREE_CLONE | AT_RECURSIVE | OPEN_TREE_CLOEXEC);
-        if (fds[i] < 0)
-            return err_errno(err, errno, "cannot clone the mount %s", grafts[i]);
-    }
-    return 0;
-}
-
-static int put_grafts(const int fds[ARRAY_SIZE(grafts)], struct err *err) {
-    for (size_t i = 0; i < ARRAY_SIZE(grafts); i++)
-        if (move_mount(fds[i], "", AT_FDCWD, grafts[i] + 1, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-            return err_errno(err, errno, "cannot mount %s in the view", grafts[i]);
-    return 0;
-}
-
-/* The services of a container are its entry point's business. */
+/* The services of a container are its entry point's business. A link is not followed: diff.c takes
+ * what is here for ours, and nothing elsewhere. */
 static int deny_services(struct err *err) {
-    int fd =
-        open("usr/sbin/policy-rc.d", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0755);
+    static const char *const places[] = {"sbin", "bin"}; /* sbin may be a link to bin */
+    _cleanup_close_ int usr = rooted_open(AT_FDCWD, "usr", O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+    _cleanup_close_ int dir = -1, fd = -1;
     int r;
 
+    for (size_t i = 0; usr >= 0 && dir < 0 && i < ARRAY_SIZE(places); i++)
+        dir = rooted_open(usr, places[i], O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (dir < 0)
+        return 0; /* then there is nobody either who would start one */
+    if (unlinkat(dir, "policy-rc.d", 0) < 0 && errno != ENOENT)
+        return err_errno(err, errno, "policy-rc.d");
+    fd = openat(dir, "policy-rc.d", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);
     if (fd < 0)
-        return errno == ENOENT ? 0 : err_errno(err, errno, "policy-rc.d");
+        return err_errno(err, errno, "policy-rc.d");
     r = io_write_all(fd, policy, sizeof(policy) - 1);
     if (r == 0 && fchmod(fd, 0755) < 0)
         r = -errno;
-    close(fd);
     return r < 0 ? err_errno(err, -r, "policy-rc.d") : 0;
 }
 
 /* A private copy of the mount namespace whose root is an overlay above the container's root. The
- * scratch mount covers /dev of the copy until the overlay is the root and the rest is let go. */
+ * scratch mount covers /dev of the copy until the overlay is the root and the rest is let go. Of the
+ * container's mounts only /proc is in it: a maintainer script has no business with data, and no way
+ * to undo what it does there (volume.h). */
 static int make_view(const struct inside *inside, struct err *err) {
     const char *options = inside->target->user
                               ? "lowerdir=/,upperdir=/dev/upper,workdir=/dev/work,userxattr"
                               : "lowerdir=/,upperdir=/dev/upper,workdir=/dev/work,"
                                 "redirect_dir=off,metacopy=off,index=off";
-    int fds[ARRAY_SIZE(grafts)] = {-1, -1}, r;
+    _cleanup_close_ int proc = -1;
 
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_errno(err, errno, "cannot copy the container's mount namespace");
-    r = take_grafts(fds, err);
-    if (r < 0)
-        return r;
+    proc = open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | AT_RECURSIVE | OPEN_TREE_CLOEXEC);
+    if (proc < 0)
+        return err_errno(err, errno, "cannot clone the mount /proc");
     if (move_mount(inside->scratch, "", AT_FDCWD, "/dev", MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return err_errno(err, errno, "cannot mount the scratch directory");
-    if (mount("overlay", "/dev/merged", "overlay", 0, options) < 0 || chdir("/dev/merged") < 0)
+    if (mount("overlay", "/dev/merged", "overlay", MS_NODEV, options) < 0 ||
+        chdir("/dev/merged") < 0)
         return err_errno(err, errno, "cannot mount a view of the container's root");
-    r = put_grafts(fds, err);
-    if (r == 0)
-        r = deny_services(err);
-    if (r < 0)
-        return r;
+    if (move_mount(proc, "", AT_FDCWD, "proc", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+        move_mount(inside->devices, "", AT_FDCWD, "dev", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return err_errno(err, errno, "cannot mount /proc and /dev in the view");
     if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
         return err_errno(err, errno, "cannot make the view the root");
-    return 0;
+    if (mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+              "mode=1777,size=16m") < 0)
+        return err_errno(err, errno, "cannot mount /dev/shm in the view");
+    return deny_services(err);
 }
 
 /* A pid namespace is entered by children: they run the program, the parent answers for them. */
@@ -160,7 +159,7 @@ static int limit(const struct inside *inside, struct err *err) {
     int r = 0;
 
     if (inside->scratch >= 0)
-        keep |= FILE_CAPABILITIES;
+        keep = (keep | FILE_CAPABILITIES) & ~HOST_CAPABILITIES;
     umask(022);
     if (inside->target->filters)
         r = filters_install(inside->target->filters, err);
@@ -169,12 +168,16 @@ static int limit(const struct inside *inside, struct err *err) {
 
 int inside_enter(void *data, struct err *err) {
     const struct inside *inside = data;
-    int r = enter_namespaces(inside->target, err);
+    const struct target *target = inside->target;
+    bool view = inside->scratch >= 0;
+    int r = view ? cell_enter(target->cell, target->proc, err) : cell_join(target->proc, err);
 
-    if (r == 0 && inside->scratch >= 0)
-        r = make_view(inside, err);
-    if (r < 0)
-        return r;
+    if (r == 0)
+        r = enter_namespaces(target, err);
+    return r == 0 && view ? make_view(inside, err) : r;
+}
+
+int inside_confine(void *data, struct err *err) {
     become_child(err);
-    return limit(inside, err);
+    return limit(data, err);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "runtime-hooks/cell.h"
 #include "runtime-hooks/diff.h"
 #include "runtime-hooks/heir.h"
 #include "runtime-hooks/hold.h"
@@ -95,7 +96,11 @@ static int open_job(const struct patch_request *request, struct job *job, struct
                         .journal = {.lock = -1, .blobs = -1},
                         .lock = -1};
     r = target_open(request->init_pid, &job->target, err);
-    return r < 0 ? r : journal_lock(request->data_dir, request->id, &job->journal, err);
+    if (r == 0)
+        r = journal_lock(request->data_dir, request->id, &job->journal, err);
+    if (r == 0)
+        job->target.cell = cell_make(request->init_pid);
+    return r;
 }
 
 static int find_manager(struct job *job, struct err *err) {
@@ -164,6 +169,7 @@ static void inherit(void *data) {
     int r = hold_taken(job->hold) ? 0 : hold_take(&job->target, job->hold, &err);
 
     /* What the patcher had run on a view may still write there. */
+    cell_free(job->target.cell);
     if (r == 0)
         while ((r = recover(job, &err)) == -ENOTEMPTY && io_monotonic_ns() < end)
             poll(NULL, 0, HEIR_LOOK_MS);

@@ -119,6 +119,7 @@ static int run_inside(const struct target *target, char *const *argv, uint64_t t
                           .max_output = 4096,
                           .errors_too = true,
                           .setup = inside_enter,
+                          .confine = inside_confine,
                           .setup_data = &inside};
 
     return spawn_check(&spawn, NULL, err);

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "runtime-hooks/cell.h"
 #include "runtime-hooks/filter.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
@@ -145,5 +146,6 @@ void target_close(struct target *target) {
     cleanup_closep(&target->root);
     cleanup_closep(&target->old_root);
     filters_free(target->filters);
+    cell_free(target->cell);
     *target = (struct target){.pidfd = -1, .proc = -1, .root = -1, .old_root = -1};
 }

@@ -24,6 +24,7 @@ struct target {
     gid_t gid;
     uint64_t bounding;       /* capability bounding set of init */
     struct filters *filters; /* NULL until target_copy_filters() */
+    char *cell;              /* where programs on a view run (cell.h), made under the journal's lock */
 };
 
 /* init is refused when it shares our mount namespace (then it is no container). */
@@ -45,13 +46,19 @@ struct inside {
     const struct target *target;
     int scratch; /* a detached clone of a host directory with upper/, work/ and merged/ that belong
                   * to the container's root; -1: no view, on the real files */
+    int devices; /* the view's /dev (devices.h) */
 };
 
-/* For struct spawn's setup: enters all namespaces, the view if there is one, the seccomp filters
- * and the capability bounding set of init, and stays in our cgroups. The spawned process then waits
- * for the one inside. File capabilities that a package manager cannot do without are added when
- * there is a view: they act on the view only. */
+/* For struct spawn's setup: enters the control groups, all namespaces and the view if there is one.
+ * On the view the program is in the cell, outside the container's memory limit; otherwise it is in
+ * the container's own groups. */
 int inside_enter(void *inside, struct err *err);
+
+/* For struct spawn's confine, after inside_enter: the pid namespace, the seccomp filters and the
+ * capability bounding set of init. The spawned process then waits for the one inside. When there is
+ * a view, file capabilities that a package manager cannot do without are added, and what reaches beyond the
+ * container is taken. */
+int inside_confine(void *inside, struct err *err);
 
 /* Prepares an empty scratch directory for inside_enter and returns it as detached mount. */
 int inside_scratch(const struct target *target, const char *dir, struct err *err);

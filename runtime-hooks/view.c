@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <sys/mount.h>
 
+#include "runtime-hooks/cell.h"
+#include "runtime-hooks/devices.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
@@ -75,14 +77,16 @@ int view_run(const struct view *view, const char *const *words, const struct pla
                    NULL};
     _cleanup_(arguments_free) struct arguments arguments = {0};
     _cleanup_close_ int mount = inside_scratch(view->target, view->scratch, err);
-    struct inside inside = {.target = view->target, .scratch = mount};
+    _cleanup_close_ int devices = mount < 0 ? -1 : devices_mount(err);
+    struct inside inside = {.target = view->target, .scratch = mount, .devices = devices};
     struct spawn spawn = {.env = env,
                           .timeout_ms = TIMEOUT_MS,
                           .max_output = view->max,
                           .reason = view->reason,
                           .setup = inside_enter,
+                          .confine = inside_confine,
                           .setup_data = &inside};
-    int r = mount < 0 ? mount : make_arguments(words, plan, &arguments, err);
+    int r = devices < 0 ? devices : make_arguments(words, plan, &arguments, err), ended;
 
     if (r < 0)
         return r;
@@ -90,5 +94,8 @@ int view_run(const struct view *view, const char *const *words, const struct pla
     spawn.keep = arguments.files;
     spawn.n_keep = arguments.n_files;
     r = spawn_check(&spawn, ret_output, err);
+    /* Whatever it left running would go on writing into what is looked through next. */
+    ended = cell_end(view->target->cell, r < 0 ? NULL : err);
+    r = r < 0 ? r : ended;
     return r < 0 ? err_prefix(err, r, "the container's package manager") : 0;
 }

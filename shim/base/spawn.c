@@ -58,6 +58,8 @@ static void child(const struct spawn *spawn, int out, int errors, int report) {
     setpgid(0, 0);
     arrange_descriptors(spawn, out, errors);
     r = spawn->setup ? spawn->setup(spawn->setup_data, &err) : 0;
+    if (r == 0 && spawn->confine)
+        r = spawn->confine(spawn->setup_data, &err);
     if (r < 0)
         child_fail(report, -r, &err);
     prctl(PR_SET_PDEATHSIG, SIGKILL);

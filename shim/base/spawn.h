@@ -23,8 +23,10 @@ struct spawn {
     char *(*reason)(const char *said);
 
     /* Run in the child before exec; a negative errno with its sentence ends the child and is what
-     * spawn_run returns. May be NULL. */
+     * spawn_run returns. May be NULL. Between the two all descriptors are closed but those that
+     * the program inherits: confine is for what brings the child before others' eyes. */
     int (*setup)(void *data, struct err *err);
+    int (*confine)(void *data, struct err *err);
     void *setup_data;
 };
 

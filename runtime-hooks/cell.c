@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime-hooks/cell.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "runtime-hooks/devices.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+
+#define END_TIMEOUT_NS UINT64_C(10000000000)
+#define LOOK_MS 2
+
+/* One line of /proc/PID/cgroup. */
+struct membership {
+    const char *controllers; /* "" is cgroup v2 */
+    const char *path;
+};
+
+/* Cuts the line. */
+static bool parse(char *line, struct membership *ret) {
+    char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
+
+    if (!path)
+        return false;
+    *path = '\0';
+    *ret = (struct membership){.controllers = controllers + 1, .path = path + 1};
+    return true;
+}
+
+static bool is_v2(const char *dir) {
+    struct statfs fs;
+
+    return statfs(dir, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/* Its directory, or NULL when that hierarchy is not mounted where hosts do it. */
+static char *directory(const struct membership *group) {
+    const char *name = group->controllers;
+    _cleanup_free_ char *dir = NULL;
+
+    if (!*name)
+        dir = io_strdup(is_v2("/sys/fs/cgroup/unified") ? "/sys/fs/cgroup/unified"
+                                                        : "/sys/fs/cgroup");
+    else
+        dir = io_format("/sys/fs/cgroup/%s", strncmp(name, "name=", 5) == 0 ? name + 5 : name);
+    if (!*name != is_v2(dir) || access(dir, F_OK) < 0)
+        return NULL;
+    return io_format("%s%s", dir, strcmp(group->path, "/") == 0 ? "" : group->path);
+}
+
+static int put(const char *dir, const char *file, const char *word, struct err *err) {
+    _cleanup_free_ char *path = io_format("%s/%s", dir, file);
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : io_write_all(fd, word, strlen(word));
+
+    return r < 0 ? err_errno(err, -r, "%s", path) : 0;
+}
+
+static bool decides_devices(const struct membership *group) {
+    return !*group->controllers || strstr(group->controllers, "devices");
+}
+
+/* A hierarchy that is nowhere to be seen has no say, except about devices. */
+static int join(int proc, bool devices_alone, struct err *err) {
+    _cleanup_free_ char *text = NULL;
+    bool confined = false;
+    char *save = NULL;
+    size_t size;
+    int r = io_read_file(proc, "cgroup", 65536, &text, &size, err);
+
+    if (r < 0)
+        return r;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        struct membership group;
+        _cleanup_free_ char *dir = parse(line, &group) ? directory(&group) : NULL;
+
+        if (!dir || (devices_alone && !(decides_devices(&group) && *group.controllers)))
+            continue;
+        r = put(dir, "cgroup.procs", "0", err);
+        if (r < 0)
+            return err_prefix(err, r, "cannot enter the container's control groups");
+        confined = confined || decides_devices(&group);
+    }
+    return confined ? 0 : err_set(err, ENOTSUP, "the control groups of the container are not mounted");
+}
+
+int cell_join(int proc, struct err *err) {
+    return join(proc, false, err);
+}
+
+int cell_enter(const char *cell, int proc, struct err *err) {
+    return cell ? put(cell, "cgroup.procs", "0", err) : join(proc, true, err);
+}
+
+static char *own_v2(void) {
+    _cleanup_free_ char *text = NULL;
+    struct membership group;
+    char *save = NULL;
+    size_t size;
+
+    if (io_read_file(AT_FDCWD, "/proc/self/cgroup", 65536, &text, &size, NULL) < 0)
+        return NULL;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        if (parse(line, &group) && !*group.controllers)
+            return directory(&group);
+    return NULL;
+}
+
+char *cell_make(pid_t init) {
+    _cleanup_free_ char *own = own_v2(), *cell = NULL, *kill = NULL;
+
+    if (!own)
+        return NULL;
+    cell = io_format("%s/opatch-view-%d", own, (int)init);
+    kill = io_format("%s/cgroup.kill", cell);
+    if (mkdir(cell, 0755) < 0 && errno == EEXIST) {
+        cell_end(cell, NULL);
+        rmdir(cell);
+        mkdir(cell, 0755);
+    }
+    if (access(kill, W_OK) == 0 && devices_restrict(cell, NULL) == 0)
+        return take_ptr(cell);
+    rmdir(cell);
+    return NULL;
+}
+
+static bool is_empty(const char *cell) {
+    _cleanup_free_ char *path = io_format("%s/cgroup.events", cell), *text = NULL;
+    size_t size;
+
+    return io_read_file(AT_FDCWD, path, 4096, &text, &size, NULL) == 0 &&
+           strstr(text, "populated 0");
+}
+
+int cell_end(const char *cell, struct err *err) {
+    uint64_t end = io_monotonic_ns() + END_TIMEOUT_NS;
+    int r = cell ? put(cell, "cgroup.kill", "1", err) : 0;
+
+    while (cell && r == 0 && !is_empty(cell)) {
+        if (io_monotonic_ns() > end)
+            return err_set(err, ETIMEDOUT, "a program of the container does not end");
+        poll(NULL, 0, LOOK_MS);
+    }
+    return r;
+}
+
+void cell_free(char *cell) {
+    if (!cell)
+        return;
+    cell_end(cell, NULL);
+    rmdir(cell);
+    free(cell);
+}
