@@ -170,7 +170,12 @@ int inside_enter(void *data, struct err *err) {
     const struct inside *inside = data;
     const struct target *target = inside->target;
     bool view = inside->scratch >= 0;
-    int r = view ? cell_enter(target->cell, target->proc, err) : cell_join(target->proc, err);
+    int r;
+
+    /* Until exec it is the patcher that the container would look into. */
+    if (prctl(PR_SET_DUMPABLE, 0) < 0)
+        return err_errno(err, errno, "PR_SET_DUMPABLE");
+    r = view ? cell_enter(target->cell, target->proc, err) : cell_join(target->proc, err);
 
     if (r == 0)
         r = enter_namespaces(target, err);

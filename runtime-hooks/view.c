@@ -1,33 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime-hooks/view.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/mount.h>
-
 #include "runtime-hooks/cell.h"
 #include "runtime-hooks/devices.h"
+#include "runtime-hooks/sealed.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
 #define TIMEOUT_MS 120000
-
-/* The file through a read-only mount of its own: whoever opens it again inside cannot write to it.
- */
-static int open_read_only(const char *file) {
-    struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-                                               MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
-    _cleanup_close_ int mount = open_tree(AT_FDCWD, file, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    char path[64];
-    int fd;
-
-    if (mount < 0 || mount_setattr(mount, "", AT_EMPTY_PATH, &read_only, sizeof(read_only)) < 0)
-        return -errno;
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", mount);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
 
 struct arguments {
     char **argv;
@@ -57,7 +37,7 @@ static int make_arguments(const char *const *words, const struct plan *plan,
         arguments->n++;
     }
     for (size_t i = 0; i < n_files; i++) {
-        int fd = open_read_only(plan->steps[i].file);
+        int fd = sealed_open(plan->steps[i].file);
 
         if (fd < 0)
             return err_errno(err, -fd, "%s", plan->steps[i].file);

@@ -10,6 +10,7 @@
 
 #include "runtime-hooks/patch.h"
 #include "runtime-hooks/proven.h"
+#include "runtime-hooks/sealed.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/config.h"
 #include "shim/base/event.h"
@@ -295,7 +296,7 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "patches") == 0)
         r = patches(&command, &err);
-    else
+    else if ((r = sealed_run_self("opatch-patch", argv, &err)) == 0)
         r = patch(&command, argv[1], argv + 1 + optind, &err);
     if (r < 0)
         fprintf(stderr, "opatch: %s\n", err.text);

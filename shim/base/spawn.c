@@ -34,19 +34,38 @@ static void child_fail(int pipe, int code, const struct err *err) {
     _exit(127);
 }
 
-/* Everything but 0-2 and what the program shall inherit closes itself at exec. */
-static void arrange_descriptors(const struct spawn *spawn, int out, int errors) {
-    int null = open("/dev/null", O_RDONLY);
-
-    dup2(null, STDIN_FILENO);
+/* Everything but 0-2 closes itself at exec at the latest. */
+static void arrange_descriptors(int in, int out, int errors) {
+    dup2(in, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
     dup2(errors, STDERR_FILENO);
     syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+/* Leaves 0-2, what the program shall inherit, and the pipe for our own failures. */
+static void close_others(const struct spawn *spawn, int report) {
+    unsigned first = 3;
+
+    for (;;) {
+        unsigned next = ~0U;
+
+        for (size_t i = 0; i <= spawn->n_keep; i++) {
+            unsigned fd = (unsigned)(i < spawn->n_keep ? spawn->keep[i] : report);
+
+            if (fd >= first && fd < next)
+                next = fd;
+        }
+        if (next > first)
+            syscall(SYS_close_range, first, next - 1, 0);
+        if (next == ~0U)
+            break;
+        first = next + 1;
+    }
     for (size_t i = 0; i < spawn->n_keep; i++)
         fcntl(spawn->keep[i], F_SETFD, 0);
 }
 
-static void child(const struct spawn *spawn, int out, int errors, int report) {
+static void child(const struct spawn *spawn, int in, int out, int errors, int report) {
     struct err err = {0};
     sigset_t none;
     int r;
@@ -55,9 +74,10 @@ static void child(const struct spawn *spawn, int out, int errors, int report) {
     for (int i = 1; i < NSIG; i++)
         signal(i, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    setpgid(0, 0);
-    arrange_descriptors(spawn, out, errors);
+    setsid(); /* /dev/tty would be the terminal of who called us */
+    arrange_descriptors(in, out, errors);
     r = spawn->setup ? spawn->setup(spawn->setup_data, &err) : 0;
+    close_others(spawn, report);
     if (r == 0 && spawn->confine)
         r = spawn->confine(spawn->setup_data, &err);
     if (r < 0)
@@ -138,22 +158,23 @@ static void close_pipe(int (*pipe)[2]) {
 
 int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct err *err) {
     _cleanup_spawn_ struct spawn_result result = {0};
-    _cleanup_(close_pipe) int out[2] = {-1, -1}, errors[2] = {-1, -1}, report[2] = {-1, -1};
+    _cleanup_(close_pipe) int in[2] = {-1, -1}, out[2] = {-1, -1}, errors[2] = {-1, -1};
+    _cleanup_(close_pipe) int report[2] = {-1, -1};
     _cleanup_close_ int pidfd = -1;
     struct capture captures[2];
     pid_t pid;
     int r;
 
-    if (pipe2(out, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0 ||
+    if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0 ||
         pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0)
         return err_errno(err, errno, "cannot make a pipe");
+    close(take_fd(&in[1])); /* it is empty */
     fflush(NULL);
     pid = fork();
     if (pid < 0)
         return err_errno(err, errno, "cannot fork");
     if (pid == 0)
-        child(spawn, out[1], spawn->errors_too ? out[1] : errors[1], report[1]);
-    setpgid(pid, pid); /* as the child does: whoever comes first */
+        child(spawn, in[0], out[1], spawn->errors_too ? out[1] : errors[1], report[1]);
     cleanup_closep(&out[1]);
     cleanup_closep(&errors[1]);
     out[1] = errors[1] = -1;
@@ -162,8 +183,10 @@ int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct
         captures[i] = (struct capture){
             .fd = i ? errors[0] : out[0], .text = io_alloc(1, 1), .max = spawn->max_output};
     result.timed_out = !collect(captures, pidfd, spawn->timeout_ms);
-    if (result.timed_out)
+    if (result.timed_out) {
         kill(-pid, SIGKILL);
+        kill(pid, SIGKILL); /* it may not lead a group yet */
+    }
     result.output = captures[0].text;
     result.output_size = captures[0].size;
     result.errors = captures[1].text;

@@ -37,8 +37,9 @@ struct spawn_result {
     size_t output_size;
 };
 
-/* Runs it to its end. 0 whenever the program was started, whatever it answered. stdin is
- * /dev/null; every other descriptor but keep is closed. The child is killed when we die. */
+/* Runs it to its end. 0 whenever the program was started, whatever it answered. It is in a session
+ * of its own. stdin is an empty pipe: of /dev/null, a program in a container could change the mode
+ * for everybody. Every other descriptor but keep is closed. The child is killed when we die. */
 int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct err *err);
 
 /* As spawn_run, and an exit code other than 0 is -EIO with the reason, by default the last
