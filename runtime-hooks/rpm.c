@@ -256,7 +256,7 @@ static int rpm_verify(const struct patch_request *request, const struct target *
 static bool is_read(const struct target *target, const struct database *database) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     _cleanup_close_ int fd =
-        rooted_open(target->root, database->file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+        rooted_open_file(target->root, database->file, O_RDONLY | O_NOFOLLOW);
 
     return fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
@@ -272,7 +272,7 @@ static int rpm_lock(const struct target *target, struct err *err) {
     if (r < 0)
         return r;
     path = io_format("%s/.rpm.lock", database.home);
-    fd = rooted_open(target->root, path, O_RDWR | O_NOFOLLOW, 0);
+    fd = rooted_open_file(target->root, path, O_RDWR | O_NOFOLLOW);
     if (fd < 0 && fd != -ENOENT)
         return err_errno(err, -fd, "%s", path);
     if ((fd >= 0 && fcntl(fd, F_SETLK, &lock) < 0) || is_read(target, &database))

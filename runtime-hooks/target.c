@@ -60,7 +60,7 @@ static int same_namespace(int proc, const char *name) {
 
 /* In a child that shares our descriptors: the clone of the root mount as new descriptor. */
 static int clone_root(const struct target *target) {
-    struct mount_attr writable = {.attr_clr = MOUNT_ATTR_RDONLY};
+    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NODEV, .attr_clr = MOUNT_ATTR_RDONLY};
     int fd;
 
     if (setns(target->pidfd, CLONE_NEWNS) < 0 || fchdir(target->old_root) < 0)
@@ -68,8 +68,9 @@ static int clone_root(const struct target *target) {
     fd = open_tree(AT_FDCWD, ".", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (fd < 0)
         return -errno;
-    /* Whoever mounts a read-only root means the container, not its administrator. */
-    if (mount_setattr(fd, "", AT_EMPTY_PATH, &writable, sizeof(writable)) < 0)
+    /* Whoever mounts a read-only root means the container, not its administrator. A node that the
+     * container made is nothing for us to open, by whatever race it comes into the way. */
+    if (mount_setattr(fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
         return -errno;
     return fd;
 }

@@ -25,14 +25,9 @@ struct search {
 
 /* As rooted_read, without waiting for anybody. */
 static int read_near(int dir, const char *path, size_t max, char **ret_text, size_t *ret_size) {
-    _cleanup_close_ int fd = rooted_open_near(dir, path, O_RDONLY | O_NONBLOCK);
-    struct stat st;
+    _cleanup_close_ int fd = rooted_open_file_near(dir, path);
 
-    if (fd < 0)
-        return fd;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return -EINVAL;
-    return io_read_fd(fd, path, max, ret_text, ret_size, NULL);
+    return fd < 0 ? fd : io_read_fd(fd, path, max, ret_text, ret_size, NULL);
 }
 
 static void gather_apt(int root_fd, struct package_facts *facts) {

@@ -104,9 +104,8 @@ static bool is_foreign(int site_fd, const char *info) {
 
     if (record_fd < 0 || fstat(record_fd, &st) < 0 || !S_ISREG(st.st_mode))
         return true;
-    fd = rooted_open(site_fd, installer, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-        io_read_fd(fd, installer, INSTALLER_MAX, &text, &size, NULL) < 0)
+    fd = rooted_open_file(site_fd, installer, O_RDONLY | O_NOFOLLOW);
+    if (fd < 0 || io_read_fd(fd, installer, INSTALLER_MAX, &text, &size, NULL) < 0)
         return false;
     text[strcspn(text, " \t\r\n")] = '\0';
     return strcmp(text, "debian") == 0;

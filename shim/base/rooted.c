@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -76,14 +77,39 @@ bool rooted_nothing_below(int root, const char *path, int error) {
     return fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 2;
 }
 
+/* What was found, opened when it is a regular file. Takes found over. */
+static int open_found(int found, int flags) {
+    _cleanup_close_ int owned = found;
+    char link[64];
+    struct stat st;
+    int fd;
+
+    if (found < 0)
+        return found;
+    if (fstat(found, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -EINVAL;
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", found);
+    fd = open(link, (flags & ~O_NOFOLLOW) | O_NONBLOCK | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int rooted_open_file(int root, const char *path, int flags) {
+    return open_found(rooted_open(root, path, O_PATH | (flags & O_NOFOLLOW), 0), flags);
+}
+
+int rooted_open_file_near(int root, const char *path) {
+    return open_found(rooted_open_near(root, path, O_PATH), O_RDONLY);
+}
+
 int rooted_read(int root, const char *path, size_t max, char **ret_data, size_t *ret_size,
                 struct err *err) {
-    _cleanup_close_ int fd = rooted_open(root, path, O_RDONLY | O_NONBLOCK, 0);
-    struct stat st;
+    _cleanup_close_ int fd = rooted_open_file(root, path, O_RDONLY);
 
+    if (fd == -EINVAL)
+        return err_set(err, EINVAL, "%s in the container: not a regular file", path);
     if (fd < 0)
         return err_errno(err, -fd, "%s in the container", path);
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return err_set(err, EINVAL, "%s in the container: not a regular file", path);
     return io_read_fd(fd, path, max, ret_data, ret_size, err);
 }

@@ -20,7 +20,13 @@ int rooted_open_near(int root, const char *path, int flags);
  * or the count of its links says so to those who may not look into it. */
 bool rooted_nothing_below(int root, const char *path, int error);
 
-/* A regular file of at most max bytes; *ret_data is NUL-terminated and to be freed by the caller. Negative
- * errno; -EINVAL for anything else than a regular file, without waiting for it. */
+/* An existing regular file; -EINVAL for anything else, which is looked at without opening it: to open a
+ * device is to use it. Never waits. flags: O_RDONLY or O_RDWR, O_NOFOLLOW. Negative errno. */
+int rooted_open_file(int root, const char *path, int flags);
+/* … for reading, as rooted_open_near. */
+int rooted_open_file_near(int root, const char *path);
+
+/* A regular file of at most max bytes; *ret_data is NUL-terminated and to be freed by the caller. The errors are
+ * those of rooted_open_file and io_read_fd. */
 int rooted_read(int root, const char *path, size_t max, char **ret_data, size_t *ret_size,
                 struct err *err);

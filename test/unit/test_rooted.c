@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -68,6 +69,27 @@ static void refuses_what_leads_outside_or_waits(void **state) {
     assert_null(data);
 }
 
+static void opens_regular_files_alone(void **state) {
+    _cleanup_close_ int fd = rooted_open_file(root, "etc/name", O_RDWR | O_NOFOLLOW);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "inside", 6), 6);
+    assert_int_equal(rooted_open_file(root, "none", O_RDONLY), -ENOENT);
+    assert_int_equal(rooted_open_file(root, "etc", O_RDONLY), -EINVAL);
+    assert_int_equal(rooted_open_file(root, "absolute", O_RDONLY | O_NOFOLLOW), -EINVAL);
+}
+
+/* Opening a FIFO for writing is told to who reads it, as opening a watchdog is to the watchdog. */
+static void does_not_open_what_is_no_file(void **state) {
+    _cleanup_close_ int reader = open("root/fifo", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct pollfd hung_up = {.fd = reader, .events = POLLIN};
+
+    (void)state;
+    assert_int_equal(rooted_open_file(root, "fifo", O_RDWR), -EINVAL);
+    assert_int_equal(poll(&hung_up, 1, 0), 0); /* POLLHUP would come of a writer that has gone */
+}
+
 /* "/" of a process of ours is no root of a container's link, not even where it has a /proc. */
 static void refuses_magic_links(void **state) {
     _cleanup_close_ int slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -81,6 +103,8 @@ int main(void) {
         cmocka_unit_test(links_stay_inside),
         cmocka_unit_test(refuses_what_leads_outside_or_waits),
         cmocka_unit_test(refuses_magic_links),
+        cmocka_unit_test(opens_regular_files_alone),
+        cmocka_unit_test(does_not_open_what_is_no_file),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

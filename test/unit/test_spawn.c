@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/spawn.h"
+
+static char *shell[] = {(char[]){"sh"}, (char[]){"-c"}, NULL, NULL};
+
+static int count_descriptors(void *data, struct err *err) {
+    _cleanup_closedir_ DIR *dir = opendir("/proc/self/fd");
+    int n = 0;
+
+    while (readdir(dir))
+        n++;
+    n -= 3; /* ".", ".." and the directory's own */
+    return n == *(int *)data ? 0 : err_set(err, ENOTUNIQ, "%d are open", n);
+}
+
+static void confine_sees_what_the_program_inherits_alone(void **state) {
+    int kept[2] = {open("/", O_PATH | O_CLOEXEC), -1}, expected = 3 + 2 + 1; /* and the report */
+    struct err err = {0};
+    struct spawn spawn = {.argv = shell,
+                          .keep = kept,
+                          .n_keep = 2,
+                          .confine = count_descriptors,
+                          .setup_data = &expected};
+    int lost = open("/", O_PATH | O_CLOEXEC);
+
+    (void)state;
+    kept[1] = open("/", O_PATH | O_CLOEXEC);
+    shell[2] = (char[]){":"};
+    assert_int_equal(spawn_check(&spawn, NULL, &err), 0);
+    close(lost);
+    close(kept[0]);
+    close(kept[1]);
+}
+
+static void an_error_of_confine_is_told(void **state) {
+    int expected = -1;
+    struct err err = {0};
+    struct spawn spawn = {.argv = shell, .confine = count_descriptors, .setup_data = &expected};
+
+    (void)state;
+    shell[2] = (char[]){":"};
+    assert_int_equal(spawn_check(&spawn, NULL, &err), -ENOTUNIQ);
+    assert_string_equal(err.text, "4 are open");
+}
+
+static void assert_says(char *command, const char *expected) {
+    _cleanup_free_ char *said = NULL;
+    struct spawn spawn = {.argv = shell, .max_output = 100, .timeout_ms = 10000};
+
+    shell[2] = command;
+    assert_int_equal(spawn_check(&spawn, &said, NULL), 0);
+    assert_string_equal(said, expected);
+}
+
+static void stdin_is_empty_and_nobody_elses(void **state) {
+    (void)state;
+    assert_says((char[]){"cat; cat /dev/stdin; test -p /dev/stdin && echo pipe"}, "pipe\n");
+}
+
+static void there_is_no_terminal(void **state) {
+    (void)state;
+    assert_says((char[]){"(: </dev/tty) 2>&- || echo none; test $(cut -d' ' -f6 /proc/$$/stat) = $$ && echo leads"},
+                "none\nleads\n");
+}
+
+static void a_deadline_ends_the_group(void **state) {
+    struct spawn spawn = {.argv = shell, .timeout_ms = 100};
+
+    (void)state;
+    shell[2] = (char[]){"sleep 600 & sleep 600"};
+    assert_int_equal(spawn_check(&spawn, NULL, NULL), -ETIMEDOUT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(confine_sees_what_the_program_inherits_alone),
+        cmocka_unit_test(an_error_of_confine_is_told),
+        cmocka_unit_test(stdin_is_empty_and_nobody_elses),
+        cmocka_unit_test(there_is_no_terminal),
+        cmocka_unit_test(a_deadline_ends_the_group),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
