@@ -17,6 +17,7 @@
 
 #define STATUS "/var/lib/dpkg/status"
 #define LOCK "/var/lib/dpkg/lock"
+#define UPDATES "/var/lib/dpkg/updates"
 #define PREFERENCES "/etc/apt/preferences"
 #define PREFERENCES_MAX (1u << 20)
 #define SAID_MAX 65536
@@ -240,19 +241,49 @@ static int apt_verify(const struct patch_request *request, const struct target *
     return r;
 }
 
-/* dpkg's own lock (a record lock of the whole file), on the real file: dpkg in the view takes the
- * one of its view. Whoever runs dpkg inside meanwhile has to wait, or we do not start. */
-static int apt_lock(const struct target *target, struct err *err) {
+/* A record lock of the whole file, on the real file: dpkg in the view takes the one of its view. Of
+ * the open file, not of the process, so that whoever else opens the file here does not end it. */
+static int take_lock(const struct target *target, const char *path, int *ret_fd, struct err *err) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    _cleanup_close_ int fd = rooted_open(target->root, LOCK, O_RDWR | O_NOFOLLOW, 0);
+    _cleanup_close_ int fd = rooted_open_file(target->root, path, O_RDWR | O_NOFOLLOW);
 
     if (fd == -ENOENT)
-        return open("/dev/null", O_RDONLY | O_CLOEXEC);
+        return 0;
     if (fd < 0)
-        return err_errno(err, -fd, "%s", LOCK);
-    if (fcntl(fd, F_SETLK, &lock) < 0)
+        return err_errno(err, -fd, "%s", path);
+    if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
         return err_set(err, EBUSY, "somebody is changing the container's packages");
-    return take_fd(&fd);
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+/* What dpkg has noted there is not in the status file yet. */
+static int check_updates(const struct target *target, struct err *err) {
+    int fd = rooted_open(target->root, UPDATES, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir)))
+        if (*entry->d_name && !entry->d_name[strspn(entry->d_name, "0123456789")])
+            return err_set(err, EBUSY,
+                           "dpkg was interrupted in the container; run dpkg --configure -a");
+    return 0;
+}
+
+/* Both locks, in dpkg's order: apt holds the frontend's throughout, and the other only while it runs dpkg.
+ * Whoever changes packages inside meanwhile has to wait, or we do not start. */
+static int apt_lock(const struct target *target, struct err *err) {
+    _cleanup_close_ int frontend = -1, lock = -1;
+    int r = take_lock(target, LOCK "-frontend", &frontend, err);
+
+    if (r == 0)
+        r = take_lock(target, LOCK, &lock, err);
+    if (r == 0)
+        r = check_updates(target, err);
+    if (r < 0)
+        return r;
+    take_fd(&frontend); /* held for as long as the patcher lives, which is one patch */
+    return lock >= 0 ? take_fd(&lock) : open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 const struct manager manager_apt = {
