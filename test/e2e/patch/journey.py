@@ -51,8 +51,12 @@ class Patcher:
                        "signature_dirs": [self.signatures],
                        "package_dirs": [self.trusted] + ([debs] if debs else [])}, file)
 
+    @staticmethod
+    def command(verb, *words):
+        return [PROGRAM, verb, "--json", *words]
+
     def start(self, verb, *words, **options):
-        return subprocess.Popen([PROGRAM, verb, "--json", *words], text=True, env=self.env,
+        return subprocess.Popen(self.command(verb, *words), text=True, env=self.env,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, **options)
 
