@@ -62,14 +62,15 @@ static int put(const char *dir, const char *file, const char *word, struct err *
     return r < 0 ? err_errno(err, -r, "%s", path) : 0;
 }
 
-static bool decides_devices(const struct membership *group) {
-    return !*group->controllers || strstr(group->controllers, "devices");
+static bool has(const struct membership *group, const char *controller) {
+    return strstr(group->controllers, controller);
 }
 
-/* A hierarchy that is nowhere to be seen has no say, except about devices. */
+/* A hierarchy that is nowhere to be seen has no say, except about devices: they are v2's only where
+ * v1 does not have that controller. */
 static int join(int proc, bool devices_alone, struct err *err) {
     _cleanup_free_ char *text = NULL;
-    bool confined = false;
+    bool v1 = false, v2 = false, v1_decides = false;
     char *save = NULL;
     size_t size;
     int r = io_read_file(proc, "cgroup", 65536, &text, &size, err);
@@ -77,17 +78,21 @@ static int join(int proc, bool devices_alone, struct err *err) {
     if (r < 0)
         return r;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        struct membership group;
+        struct membership group = {.controllers = "", .path = ""};
         _cleanup_free_ char *dir = parse(line, &group) ? directory(&group) : NULL;
 
-        if (!dir || (devices_alone && !(decides_devices(&group) && *group.controllers)))
+        v1_decides = v1_decides || has(&group, "devices");
+        if (!dir || (devices_alone && !has(&group, "devices")))
             continue;
         r = put(dir, "cgroup.procs", "0", err);
         if (r < 0)
             return err_prefix(err, r, "cannot enter the container's control groups");
-        confined = confined || decides_devices(&group);
+        v1 = v1 || has(&group, "devices");
+        v2 = v2 || !*group.controllers;
     }
-    return confined ? 0 : err_set(err, ENOTSUP, "the control groups of the container are not mounted");
+    return (v1_decides ? v1 : v2)
+               ? 0
+               : err_set(err, ENOTSUP, "the container's rules for devices cannot be applied");
 }
 
 int cell_join(int proc, struct err *err) {

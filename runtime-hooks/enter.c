@@ -166,12 +166,22 @@ static int limit(const struct inside *inside, struct err *err) {
     return r < 0 ? r : drop_capabilities(keep, err);
 }
 
+static int become_expendable(struct err *err) {
+    static const char most[] = "1000";
+    _cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : io_write_all(fd, most, sizeof(most) - 1);
+
+    return r < 0 ? err_errno(err, -r, "/proc/self/oom_score_adj") : 0;
+}
+
 int inside_enter(void *data, struct err *err) {
     const struct inside *inside = data;
     const struct target *target = inside->target;
     bool view = inside->scratch >= 0;
-    int r;
+    int r = inside->expendable ? become_expendable(err) : 0;
 
+    if (r < 0)
+        return r;
     /* Until exec it is the patcher that the container would look into. */
     if (prctl(PR_SET_DUMPABLE, 0) < 0)
         return err_errno(err, errno, "PR_SET_DUMPABLE");

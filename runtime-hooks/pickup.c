@@ -108,11 +108,10 @@ int pickup_make(const struct patch_request *request, const struct target *target
     return 0;
 }
 
-static int run_inside(const struct target *target, char *const *argv, uint64_t timeout_ms,
+static int run_inside(struct inside *inside, char *const *argv, uint64_t timeout_ms,
                       struct err *err) {
     char *env[] = {(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
                    (char[]){"LC_ALL=C"}, (char[]){"HOME=/root"}, NULL};
-    struct inside inside = {.target = target, .scratch = -1};
     struct spawn spawn = {.argv = argv,
                           .env = env,
                           .timeout_ms = timeout_ms,
@@ -120,7 +119,7 @@ static int run_inside(const struct target *target, char *const *argv, uint64_t t
                           .errors_too = true,
                           .setup = inside_enter,
                           .confine = inside_confine,
-                          .setup_data = &inside};
+                          .setup_data = inside};
 
     return spawn_check(&spawn, NULL, err);
 }
@@ -145,13 +144,14 @@ static void tell_unprepared(const struct patch_request *request, const char *why
  */
 static void prepare(const struct patch_request *request, const struct target *target,
                     const struct hold *hold) {
+    struct inside inside = {.target = target, .scratch = -1, .expendable = true};
     struct err err = {0};
 
     if (!request->prepare)
         return;
     if (hold_taken(hold))
         tell_unprepared(request, "the container is frozen");
-    else if (run_inside(target, request->prepare, PREPARE_MS, &err) < 0)
+    else if (run_inside(&inside, request->prepare, PREPARE_MS, &err) < 0)
         tell_unprepared(request, err.text);
 }
 
@@ -197,6 +197,7 @@ static int wait_served(const struct target *target, const struct changes *change
 int pickup_run(const struct patch_request *request, const struct target *target,
                const struct changes *changes, struct pickup_plan *plan, const struct hold *hold,
                uint64_t *ret_interrupted_ns, struct err *err) {
+    struct inside inside = {.target = target, .scratch = -1};
     bool seamless = true, interrupted = false;
     uint64_t end, start, served;
     int r = 0;
@@ -211,7 +212,7 @@ int pickup_run(const struct patch_request *request, const struct target *target,
     if (plan->n == 0)
         return 0;
     if (request->pickup == PATCH_RELOAD)
-        r = run_inside(target, request->reload, (end - start) / 1000000u, err);
+        r = run_inside(&inside, request->reload, (end - start) / 1000000u, err);
     for (size_t i = 0; r == 0 && request->pickup == PATCH_RESTART && i < plan->n; i++) {
         if (plan->list[i].how != RESTART_IN_PLACE)
             continue;
@@ -233,6 +234,8 @@ int pickup_run(const struct patch_request *request, const struct target *target,
 
 int pickup_health(const struct patch_request *request, const struct target *target,
                   struct err *err) {
+    /* Where there is no memory for the check, the service shall not make room for it. */
+    struct inside inside = {.target = target, .scratch = -1, .expendable = true};
     uint64_t end = deadline_ns(request);
     int r;
 
@@ -241,7 +244,7 @@ int pickup_health(const struct patch_request *request, const struct target *targ
     for (;;) {
         uint64_t now = io_monotonic_ns(), left_ms = now < end ? (end - now) / 1000000u : 0;
 
-        r = run_inside(target, request->health, left_ms > 1000 ? left_ms : 1000, err);
+        r = run_inside(&inside, request->health, left_ms > 1000 ? left_ms : 1000, err);
         if (r == 0 || io_monotonic_ns() > end)
             return r < 0 ? err_prefix(err, r, "health check") : 0;
         poll(NULL, 0, 50);
