@@ -77,7 +77,7 @@ static int deny_services(struct err *err) {
     for (size_t i = 0; usr >= 0 && dir < 0 && i < ARRAY_SIZE(places); i++)
         dir = rooted_open(usr, places[i], O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
     if (dir < 0)
-        return 0; /* then there is nobody either who would start one */
+        return 0; /* what is started all the same ends with the step */
     if (unlinkat(dir, "policy-rc.d", 0) < 0 && errno != ENOENT)
         return err_errno(err, errno, "policy-rc.d");
     fd = openat(dir, "policy-rc.d", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);

@@ -10,5 +10,6 @@ int sealed_open(const char *file);
 
 /* Executes the calling program anew in that way, unless that has been done: what a container
  * makes /proc/self/exe of, as a link or as an interpreter, is the patcher until it has executed it
- * (CVE-2019-5736). name: what it is called in lists of processes. Returns only when it has been done, or with an error. */
+ * (CVE-2019-5736). name: what it is called in lists of processes. Returns only when it has been
+ * done, or with an error. */
 int sealed_run_self(const char *name, char **argv, struct err *err);
