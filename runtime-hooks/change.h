@@ -58,9 +58,22 @@ void changes_sum(const struct changes *changes, uint64_t *ret_files, uint64_t *r
 struct json *changes_to_json(const struct changes *changes);
 int changes_from_json(const struct json *array, struct changes *ret_changes, struct err *err);
 
-/* The state of path below root (followed by no symbolic link at its end). A device, socket or FIFO
- * is -ENOTSUP. fd, if not NULL, gets the open file of a NODE_FILE, else -1. */
+/* The directory of path below root, and *ret_base pointing at its last component in path. No symbolic
+ * link is followed: a path of a change set names the directories of the side it is of, and where one
+ * of them is something else, nothing is there (-ENOENT). */
+int node_parent(int root, const char *path, const char **ret_base);
+int node_open_directory(int root, const char *path); /* for reading; the same way */
+
+/* The state of path below root, no symbolic link followed. A device, socket or FIFO is -ENOTSUP. fd,
+ * if not NULL, gets the open file of a NODE_FILE, else it is left alone. */
 int node_read(int root, const char *path, struct node *ret_node, int *ret_fd, struct err *err);
+int node_read_in(int parent, const char *base, struct node *ret_node, int *ret_fd);
+
+/* Gives an open file or directory the owner, mode, time and capability of the node. */
+int node_set_metadata(int fd, const struct node *node);
+
+int node_copy_bytes(int from, int to);
+bool node_same_bytes(int a, int b);
 
 /* Same type, owner, mode, link target, capability and size; not: time, content, blob. */
 bool node_same(const struct node *a, const struct node *b);
@@ -72,7 +85,8 @@ enum side { SIDE_BEFORE, SIDE_AFTER };
 
 /* Brings all paths below root to one side. May be repeated after it was interrupted anywhere, in
  * either direction: the outcome depends on the side alone. New content is complete and synced under
- * a temporary name in the same directory before the first visible change. */
+ * a temporary name in the same directory before the first visible change. What is on that side already
+ * keeps its inode, and takes no room: undoing what has not begun succeeds on a full disk. */
 int changes_apply(const struct changes *changes, enum side side, int root, int blobs,
                   struct err *err);
 

@@ -2,126 +2,12 @@
 /* Bringing a root file system to one side of a change set (change.h). */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/sendfile.h>
-#include <sys/xattr.h>
 
 #include "runtime-hooks/change.h"
-#include "runtime-hooks/target.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
-
-#define CAPABILITY "security.capability"
-#define CAPABILITY_MAX 64
-
-static char *read_capability(int fd) {
-    unsigned char value[CAPABILITY_MAX];
-    ssize_t n = fgetxattr(fd, CAPABILITY, value, sizeof(value));
-    char *hex;
-
-    if (n <= 0)
-        return NULL;
-    hex = io_alloc((size_t)n * 2 + 1, 1);
-    for (ssize_t i = 0; i < n; i++)
-        sprintf(hex + 2 * i, "%02x", value[i]);
-    return hex;
-}
-
-static int write_capability(int fd, const char *hex) {
-    unsigned char value[CAPABILITY_MAX];
-    size_t n = strlen(hex) / 2;
-
-    if (n > sizeof(value))
-        return -EINVAL;
-    for (size_t i = 0; i < n; i++)
-        if (sscanf(hex + 2 * i, "%2hhx", &value[i]) != 1)
-            return -EINVAL;
-    return fsetxattr(fd, CAPABILITY, value, n, 0) < 0 ? -errno : 0;
-}
-
-static int fill_node(int parent, const char *base, const struct stat *st, struct node *node,
-                     int *fd) {
-    char target[PATH_MAX];
-    ssize_t n;
-
-    node->mode = st->st_mode & 07777;
-    node->uid = st->st_uid;
-    node->gid = st->st_gid;
-    if (S_ISDIR(st->st_mode)) {
-        node->type = NODE_DIRECTORY;
-    } else if (S_ISLNK(st->st_mode)) {
-        n = readlinkat(parent, base, target, sizeof(target) - 1);
-        if (n < 0)
-            return -errno;
-        target[n] = '\0';
-        node->type = NODE_SYMLINK;
-        node->mode = 0;
-        node->target = io_strdup(target);
-    } else if (S_ISREG(st->st_mode)) {
-        *fd = openat(parent, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (*fd < 0)
-            return -errno;
-        node->type = NODE_FILE;
-        node->size = (uint64_t)st->st_size;
-        node->inode = st->st_nlink > 1 ? st->st_ino : 0;
-        node->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-        node->capability = read_capability(*fd);
-    } else {
-        return -ENOTSUP;
-    }
-    return 0;
-}
-
-int node_read(int root, const char *path, struct node *ret_node, int *ret_fd, struct err *err) {
-    const char *base;
-    _cleanup_close_ int parent = target_parent(root, path, &base);
-    _cleanup_close_ int fd = -1;
-    struct node node = {.type = NODE_ABSENT};
-    struct stat st;
-    int r = 0;
-
-    if (parent < 0 && parent != -ENOENT && parent != -ENOTDIR)
-        return err_errno(err, -parent, "%s", path);
-    if (parent >= 0 && fstatat(parent, base, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        r = fill_node(parent, base, &st, &node, &fd);
-    else if (parent >= 0 && errno != ENOENT)
-        r = -errno;
-    if (r < 0) {
-        node_free(&node);
-        return err_errno(err, -r, "%s", path);
-    }
-    *ret_node = node;
-    if (ret_fd)
-        *ret_fd = take_fd(&fd);
-    return 0;
-}
-
-static int copy_bytes(int from, int to) {
-    off_t offset = 0;
-
-    for (;;) {
-        ssize_t n = sendfile(to, from, &offset, 1u << 20);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : 0;
-    }
-}
-
-int node_save(struct node *node, int fd, int blobs, const char *name, struct err *err) {
-    _cleanup_close_ int out =
-        openat(blobs, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    int r = out < 0 ? -errno : copy_bytes(fd, out);
-
-    if (r < 0)
-        return err_errno(err, -r, "cannot save a file as %s", name);
-    free(node->blob);
-    node->blob = io_strdup(name);
-    return 0;
-}
 
 /* One pass over a change set. */
 struct pass {
@@ -129,6 +15,7 @@ struct pass {
     enum side side;
     int root, blobs;
     struct err *err;
+    const bool *there; /* of each change: it is on the wanted side already */
 };
 
 static const struct node *wanted(const struct pass *pass, const struct change *change) {
@@ -145,18 +32,6 @@ static void temporary_name(const struct pass *pass, const struct change *change,
     snprintf(name, 64, ".opatch-%zu.tmp", (size_t)(change - pass->changes->list));
 }
 
-static int set_metadata(int fd, const struct node *node) {
-    struct timespec times[2] = {
-        {.tv_nsec = UTIME_OMIT},
-        {.tv_sec = node->mtime_ns / 1000000000, .tv_nsec = node->mtime_ns % 1000000000}};
-
-    if (fchown(fd, node->uid, node->gid) < 0 || fchmod(fd, node->mode) < 0)
-        return -errno;
-    if (node->type == NODE_FILE && futimens(fd, times) < 0)
-        return -errno;
-    return node->capability ? write_capability(fd, node->capability) : 0;
-}
-
 static int write_temporary(const struct pass *pass, const struct node *node, int parent,
                            const char *name) {
     _cleanup_close_ int in =
@@ -169,8 +44,12 @@ static int write_temporary(const struct pass *pass, const struct node *node, int
     out = openat(parent, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return -errno;
-    r = copy_bytes(in, out);
-    return r < 0 ? r : set_metadata(out, node);
+    r = node_copy_bytes(in, out);
+    return r < 0 ? r : node_set_metadata(out, node);
+}
+
+static bool is_there(const struct pass *pass, const struct change *change) {
+    return pass->there[change - pass->changes->list];
 }
 
 /* A further name of an inode whose first name is in the set already. */
@@ -178,19 +57,19 @@ static int link_temporary(const struct pass *pass, const struct node *node, int 
                           const char *name) {
     const struct change *first = changes_find(pass->changes, node->same_as);
     const char *base;
-    _cleanup_close_ int other = first ? target_parent(pass->root, first->path, &base) : -ENOENT;
+    _cleanup_close_ int other = first ? node_parent(pass->root, first->path, &base) : -ENOENT;
     char other_name[64];
 
     if (other < 0)
         return other;
     temporary_name(pass, first, other_name);
-    return linkat(other, other_name, parent, name, 0) < 0 ? -errno : 0;
+    return linkat(other, is_there(pass, first) ? base : other_name, parent, name, 0) < 0 ? -errno : 0;
 }
 
 static int make_directory(const struct pass *pass, const struct change *change) {
     const struct node *node = wanted(pass, change);
     const char *base;
-    _cleanup_close_ int parent = target_parent(pass->root, change->path, &base);
+    _cleanup_close_ int parent = node_parent(pass->root, change->path, &base);
     _cleanup_close_ int fd = -1;
     struct stat st;
 
@@ -202,20 +81,18 @@ static int make_directory(const struct pass *pass, const struct change *change) 
     if (mkdirat(parent, base, 0700) < 0 && errno != EEXIST)
         return -errno;
     fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return fd < 0 ? -errno : set_metadata(fd, node);
+    return fd < 0 ? -errno : node_set_metadata(fd, node);
 }
 
 static int prepare(const struct pass *pass, const struct change *change) {
     const struct node *node = wanted(pass, change);
     const char *base;
-    _cleanup_close_ int parent = target_parent(pass->root, change->path, &base);
+    _cleanup_close_ int parent = node_parent(pass->root, change->path, &base);
     char name[64];
 
     if (parent < 0)
         return node->type == NODE_ABSENT ? 0 : parent;
     temporary_name(pass, change, name);
-    if (unlinkat(parent, name, 0) < 0 && errno != ENOENT)
-        return -errno;
     switch (node->type) {
     case NODE_FILE:
         return node->same_as ? link_temporary(pass, node, parent, name)
@@ -239,7 +116,7 @@ static int sync_temporary(const struct pass *pass, const struct change *change) 
 
     if (node->type != NODE_FILE || node->same_as)
         return 0;
-    parent = target_parent(pass->root, change->path, &base);
+    parent = node_parent(pass->root, change->path, &base);
     if (parent < 0)
         return parent;
     temporary_name(pass, change, name);
@@ -251,14 +128,12 @@ static int sync_temporary(const struct pass *pass, const struct change *change) 
 static int clear(const struct pass *pass, const struct change *change) {
     const struct node *node = wanted(pass, change);
     const char *base;
-    _cleanup_close_ int parent = target_parent(pass->root, change->path, &base);
+    _cleanup_close_ int parent = node_parent(pass->root, change->path, &base);
     struct stat st;
     bool directory;
 
-    if (parent == -ENOENT || parent == -ENOTDIR)
-        return 0;
     if (parent < 0)
-        return parent;
+        return parent == -ENOENT ? 0 : parent;
     if (fstatat(parent, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -errno;
     directory = S_ISDIR(st.st_mode);
@@ -278,7 +153,7 @@ static int show(const struct pass *pass, const struct change *change) {
 
     if (node->type != NODE_FILE && node->type != NODE_SYMLINK)
         return 0;
-    parent = target_parent(pass->root, change->path, &base);
+    parent = node_parent(pass->root, change->path, &base);
     if (parent < 0)
         return parent;
     temporary_name(pass, change, name);
@@ -294,13 +169,53 @@ static void drop_temporaries(const struct pass *pass) {
     for (size_t i = 0; i < pass->changes->n; i++) {
         const struct change *change = &pass->changes->list[i];
         const char *base;
-        _cleanup_close_ int parent = target_parent(pass->root, change->path, &base);
+        _cleanup_close_ int parent = node_parent(pass->root, change->path, &base);
         char name[64];
 
         temporary_name(pass, change, name);
         if (parent >= 0)
             unlinkat(parent, name, 0);
     }
+}
+
+/* What the node found at a path, open as fd, has in common with the wanted one: all but its time. */
+static bool is_wanted(const struct pass *pass, const struct change *change, const struct node *found,
+                      int fd) {
+    const struct node *node = wanted(pass, change), *source = node;
+    const struct change *first = node->same_as ? changes_find(pass->changes, node->same_as) : NULL;
+    _cleanup_close_ int blob = -1;
+
+    if (!node_same(found, node))
+        return false;
+    if (node->type != NODE_FILE)
+        return true;
+    source = first ? wanted(pass, first) : node;
+    blob = openat(pass->blobs, source->blob ? source->blob : "", O_RDONLY | O_CLOEXEC);
+    return blob >= 0 && node_same_bytes(fd, blob);
+}
+
+/* For a further name of an inode: it is that of the first, which stays. */
+static bool is_linked(const struct pass *pass, const struct change *change, const struct node *found) {
+    const struct change *first = changes_find(pass->changes, wanted(pass, change)->same_as);
+    struct node other = {0};
+    bool linked = first && is_there(pass, first) &&
+                  node_read(pass->root, first->path, &other, NULL, NULL) == 0 &&
+                  found->inode && found->inode == other.inode;
+
+    node_free(&other);
+    return linked;
+}
+
+/* In the order of the set, so that a further name comes after the first. */
+static bool find_there(const struct pass *pass, const struct change *change) {
+    struct node found = {0};
+    _cleanup_close_ int fd = -1;
+    bool there = node_read(pass->root, change->path, &found, &fd, NULL) == 0 &&
+                 is_wanted(pass, change, &found, fd) &&
+                 (!wanted(pass, change)->same_as || is_linked(pass, change, &found));
+
+    node_free(&found);
+    return there;
 }
 
 int changes_apply(const struct changes *changes, enum side side, int root, int blobs,
@@ -313,13 +228,17 @@ int changes_apply(const struct changes *changes, enum side side, int root, int b
                 {sync_temporary, .prepares = true},
                 {clear, .backwards = true},
                 {show}};
-    struct pass pass = {changes, side, root, blobs, err};
+    _cleanup_free_ bool *there = io_alloc(changes->n, sizeof(*there));
+    struct pass pass = {changes, side, root, blobs, err, there};
 
+    drop_temporaries(&pass); /* of a pass that was interrupted */
+    for (size_t i = 0; i < changes->n; i++)
+        there[i] = find_there(&pass, &changes->list[i]);
     for (size_t a = 0; a < ARRAY_SIZE(acts); a++) {
         for (size_t i = 0; i < changes->n; i++) {
             const struct change *change =
                 &changes->list[acts[a].backwards ? changes->n - 1 - i : i];
-            int r = acts[a].act(&pass, change);
+            int r = is_there(&pass, change) ? 0 : acts[a].act(&pass, change);
 
             if (r < 0 && acts[a].prepares)
                 drop_temporaries(&pass);
@@ -330,44 +249,15 @@ int changes_apply(const struct changes *changes, enum side side, int root, int b
     return 0;
 }
 
-static int compare_bytes(int a, int b) {
-    char buffer_a[65536], buffer_b[sizeof(buffer_a)];
-    off_t offset = 0;
-
-    for (;;) {
-        ssize_t n = pread(a, buffer_a, sizeof(buffer_a), offset);
-        ssize_t m = pread(b, buffer_b, sizeof(buffer_b), offset);
-
-        if (n < 0 || m < 0)
-            return -errno;
-        if (n != m || memcmp(buffer_a, buffer_b, (size_t)n) != 0)
-            return -ESTALE;
-        if (n == 0)
-            return 0;
-        offset += n;
-    }
-}
-
 static int check_one(const struct pass *pass, const struct change *change) {
-    const struct node *node = wanted(pass, change);
-    const struct node *source = node;
     struct node found = {0};
-    _cleanup_close_ int fd = -1, blob = -1;
+    _cleanup_close_ int fd = -1;
     int r = node_read(pass->root, change->path, &found, &fd, pass->err);
-    bool same = r == 0 && node_same(&found, node);
+    bool same = r == 0 && is_wanted(pass, change, &found, fd);
 
     node_free(&found);
     if (r < 0)
         return r;
-    if (same && node->type == NODE_FILE) {
-        if (node->same_as) {
-            const struct change *first = changes_find(pass->changes, node->same_as);
-
-            source = first ? wanted(pass, first) : node;
-        }
-        blob = openat(pass->blobs, source->blob ? source->blob : "", O_RDONLY | O_CLOEXEC);
-        same = blob >= 0 && compare_bytes(fd, blob) == 0;
-    }
     return same ? 0
                 : err_set(pass->err, ESTALE, "%s in the container is not what it should be",
                           change->path);
@@ -375,7 +265,7 @@ static int check_one(const struct pass *pass, const struct change *change) {
 
 int changes_check(const struct changes *changes, enum side side, int root, int blobs,
                   struct err *err) {
-    struct pass pass = {changes, side, root, blobs, err};
+    struct pass pass = {.changes = changes, .side = side, .root = root, .blobs = blobs, .err = err};
     int r = 0;
 
     for (size_t i = 0; i < changes->n && r == 0; i++)

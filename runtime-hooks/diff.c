@@ -10,7 +10,6 @@
 #include <sys/xattr.h>
 
 #include "runtime-hooks/staging.h"
-#include "runtime-hooks/target.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/rooted.h"
@@ -69,22 +68,6 @@ static bool is_opaque(int fd) {
            (fgetxattr(fd, "user.overlay.opaque", &value, 1) == 1 && value == 'y');
 }
 
-static bool same_bytes(int a, int b) {
-    char buffer_a[32768], buffer_b[sizeof(buffer_a)];
-    off_t offset = 0;
-
-    for (;;) {
-        ssize_t n = pread(a, buffer_a, sizeof(buffer_a), offset);
-        ssize_t m = pread(b, buffer_b, sizeof(buffer_b), offset);
-
-        if (n < 0 || n != m || memcmp(buffer_a, buffer_b, (size_t)n) != 0)
-            return false;
-        if (n == 0)
-            return true;
-        offset += n;
-    }
-}
-
 static struct change *add(struct walk *walk, const char *path) {
     return walk->changes->n < MAX_CHANGES ? changes_add(walk->changes, path) : NULL;
 }
@@ -113,7 +96,7 @@ static int remove_below(struct walk *walk, const char *path) {
     change->before = node;
     if (node.type != NODE_DIRECTORY)
         return 0;
-    fd = rooted_open(walk->root, path, O_RDONLY | O_DIRECTORY, 0);
+    fd = node_open_directory(walk->root, path);
     dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
         return err_errno(walk->err, fd < 0 ? -fd : errno, "%s", path);
@@ -140,7 +123,7 @@ static int compare(struct walk *walk, const char *path, const char *upper_path) 
      * and the next container's is another. */
     same = r == 0 && ((before.type == NODE_FILE && strncmp(path, "/var/log/", 9) == 0) ||
                       (node_same(&before, &after) &&
-                       (before.type != NODE_FILE || same_bytes(fd_before, fd_after))));
+                       (before.type != NODE_FILE || node_same_bytes(fd_before, fd_after))));
     if (r < 0 || same) {
         node_free(&before);
         node_free(&after);
@@ -167,9 +150,9 @@ static int compare(struct walk *walk, const char *path, const char *upper_path) 
     return 0;
 }
 
-/* What root has in a directory that upper replaces as a whole. */
+/* What root has in a directory that upper replaces as a whole: nothing, where it has something else. */
 static int remove_hidden(struct walk *walk, int upper_dir, const char *path) {
-    int fd = rooted_open(walk->root, path, O_RDONLY | O_DIRECTORY, 0), r = 0;
+    int fd = node_open_directory(walk->root, path), r = 0;
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
 

@@ -14,6 +14,16 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
+/* The administrator's path may lead through symbolic links. */
+static int read_place(const struct target *target, const char *place, struct node *ret_node,
+                      struct err *err) {
+    const char *base;
+    _cleanup_close_ int parent = target_parent(target->root, place, &base);
+    int r = parent < 0 ? parent : node_read_in(parent, base, ret_node, NULL);
+
+    return r < 0 && r != -ENOENT && r != -ENOTDIR ? err_errno(err, -r, "%s", place) : 0;
+}
+
 static int files_plan(const struct patch_request *request, const struct target *target,
                       struct plan *plan, struct err *err) {
     const char *base = strrchr(request->package, '/');
@@ -26,7 +36,7 @@ static int files_plan(const struct patch_request *request, const struct target *
 
     if (request->package[0] != '/' || !base[1] || strstr(request->package, "/.."))
         return err_set(err, EINVAL, "\"%.200s\" is no path in a container", request->package);
-    r = node_read(target->root, request->package, &node, NULL, err);
+    r = read_place(target, request->package, &node, err);
     type = node.type;
     node_free(&node);
     if (r < 0)
@@ -62,7 +72,7 @@ static int stage_file(const struct target *target, const struct package_step *st
     _cleanup_free_ char *staged = io_format("%s%s", upper, step->place);
     struct node node = {0};
     struct stat owner;
-    int r = node_read(target->root, step->place, &node, NULL, err);
+    int r = read_place(target, step->place, &node, err);
 
     *strrchr(parent, '/') = '\0';
     if (r == 0 && *parent)
@@ -90,7 +100,7 @@ static int files_stage(const struct patch_request *request, const struct target 
     _cleanup_free_ char *upper = io_format("%s/upper", scratch);
     struct node node = {0};
     enum node_type type;
-    int r = node_read(target->root, step->place, &node, NULL, err);
+    int r = read_place(target, step->place, &node, err);
 
     (void)request;
     type = node.type;
@@ -105,7 +115,7 @@ static int files_stage(const struct patch_request *request, const struct target 
 static int files_verify(const struct patch_request *request, const struct target *target,
                         const struct plan *plan, struct err *err) {
     struct node node = {0};
-    int r = node_read(target->root, plan->steps[0].place, &node, NULL, err);
+    int r = read_place(target, plan->steps[0].place, &node, err);
 
     if (r == 0 && node.type == NODE_ABSENT)
         r = err_set(err, EPROTO, "%s is gone", request->package);

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include "runtime-hooks/diff.h"
 #include "runtime-hooks/journal.h"
@@ -95,6 +96,18 @@ static char *photograph(void) {
     return text;
 }
 
+/* The same with inodes, of files alone: a directory's own is never replaced. */
+static char *photograph_inodes(void) {
+    _cleanup_free_ char *command = io_format("cd %s/root && find . ! -type d -printf '%%p %%i %%l\n' | sort", base);
+    FILE *pipe = popen(command, "r");
+    char *text = io_alloc(1, 65536);
+
+    assert_non_null(pipe);
+    assert_true(fread(text, 1, 65535, pipe) > 0);
+    assert_int_equal(pclose(pipe), 0);
+    return text;
+}
+
 static int set_up(void **state) {
     char template[] = "/dev/shm/opatch-journal-XXXXXX";
 
@@ -116,6 +129,36 @@ static int set_up(void **state) {
     shell("mkdir -p root/var/log; echo l >root/var/log/app.log; echo more >upper/var/log/app.log;"
           "chmod 640 upper/var/log/app.log; mknod upper/old c 0 0");
     return 0;
+}
+
+static char *shared_base;
+
+/* For a test of its own files. */
+static int set_up_bare(void **state) {
+    char template[] = "/dev/shm/opatch-journal-XXXXXX";
+
+    (void)state;
+    assert_non_null(mkdtemp(template));
+    shared_base = base;
+    base = io_strdup(template);
+    shell("mkdir root upper data");
+    return 0;
+}
+
+static int tear_down_bare(void **state) {
+    (void)state;
+    io_remove_tree(AT_FDCWD, base, NULL);
+    free(base);
+    base = shared_base;
+    return 0;
+}
+
+/* By whichever of overlayfs' marks the file system takes. */
+static void make_opaque(const char *name) {
+    _cleanup_free_ char *path = at(name);
+
+    if (setxattr(path, "user.overlay.opaque", "y", 1, 0) < 0)
+        assert_int_equal(setxattr(path, "trusted.overlay.opaque", "y", 1, 0), 0);
 }
 
 static int tear_down(void **state) {
@@ -277,6 +320,76 @@ static void full_disk(void **state) {
     assert_true(n > 10);
 }
 
+/* The disk is full and stays so. As long as nothing but names of ours had come, undoing needs no room, and
+ * the files that were there are the same inodes. */
+static void full_disk_that_stays_full(void **state) {
+    _cleanup_free_ char *old = NULL, *again = NULL;
+    struct err err = {0};
+    long n = 0;
+    int r;
+
+    (void)state;
+    shell("mkdir -p root/d upper/d/new; cd root/d; echo 1 >a; echo 1 >b; ln b c; ln -s a l; cd ../../upper/d; echo 2 >a; echo 2 >b; ln b c; ln -s b l; echo x >new/x");
+    old = photograph_inodes();
+    do {
+        _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+        _cleanup_close_ int root = open_dir("root");
+        _cleanup_free_ char *found = NULL;
+
+        begin(&journal);
+        assert_int_equal(journal_write(&journal, JOURNAL_COMMITTING, &err), 0);
+        room = n++;
+        r = changes_apply(&journal.changes, SIDE_AFTER, root, journal.blobs, &err);
+        assert_true(r == 0 || r == -ENOSPC);
+        room = r < 0 ? 0 : -1;
+        journal_close(&journal);
+        if (recover(&err) != 1)
+            fail_msg("full at call %ld: %s", n, err.text);
+        room = -1;
+        found = photograph_inodes();
+        if (r < 0)
+            assert_string_equal(old, found);
+    } while (r < 0);
+    assert_true(n > 4);
+    again = photograph_inodes();
+    assert_string_not_equal(old, again);
+}
+
+/* A symbolic link to a directory becomes a directory: what the other directory has is none of its files. */
+static void link_becomes_a_directory(void **state) {
+    _cleanup_free_ char *old = NULL, *new = NULL, *again = NULL;
+    struct err err = {0};
+
+    (void)state;
+    shell("mkdir -p root/b upper/a/sub; cd root; echo s >b/same; echo o >b/other; ln -s b a; mkdir b/sub; echo s >b/sub/same; cd ../upper;"
+          "echo s >a/same; echo n >a/new; echo s >a/sub/same");
+    make_opaque("upper/a");
+    make_opaque("upper/a/sub");
+    old = photograph();
+    {
+        _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+        _cleanup_close_ int root = open_dir("root");
+
+        begin(&journal);
+        assert_int_equal(journal.changes.n, 5);
+        assert_int_equal(changes_find(&journal.changes, "/a/same")->before.type, NODE_ABSENT);
+        assert_int_equal(changes_check(&journal.changes, SIDE_BEFORE, root, journal.blobs, &err), 0);
+        assert_int_equal(journal_write(&journal, JOURNAL_COMMITTING, &err), 0);
+        assert_int_equal(changes_apply(&journal.changes, SIDE_AFTER, root, journal.blobs, &err), 0);
+        shell("cmp root/a/same root/b/same && cmp root/a/sub/same root/b/same && test -e root/a/new && ! test -h root/a &&"
+              "! test -e root/a/other");
+        new = photograph();
+        for (int i = 0; i < 2; i++)
+            if (changes_apply(&journal.changes, SIDE_BEFORE, root, journal.blobs, &err) < 0 ||
+                changes_check(&journal.changes, SIDE_BEFORE, root, journal.blobs, &err) < 0)
+                fail_msg("%s", err.text);
+    }
+    again = photograph();
+    assert_string_not_equal(old, new);
+    assert_string_equal(old, again);
+    assert_int_equal(recover(&err), 1);
+}
+
 static const char image[] = "0123456789abcdef";
 
 static void apply_proven_and_exit(void) {
@@ -337,6 +450,8 @@ int main(void) {
         cmocka_unit_test(there_and_back),
         cmocka_unit_test(death_everywhere),
         cmocka_unit_test(full_disk),
+        cmocka_unit_test_setup_teardown(full_disk_that_stays_full, set_up_bare, tear_down_bare),
+        cmocka_unit_test_setup_teardown(link_becomes_a_directory, set_up_bare, tear_down_bare),
         cmocka_unit_test(death_before_the_start),
     };
 
