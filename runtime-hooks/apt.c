@@ -8,6 +8,7 @@
 #include "runtime-hooks/aptpins.h"
 #include "runtime-hooks/archive.h"
 #include "runtime-hooks/closure.h"
+#include "runtime-hooks/origin.h"
 #include "runtime-hooks/plan.h"
 #include "runtime-hooks/statusd.h"
 #include "runtime-hooks/view.h"
@@ -287,4 +288,4 @@ static int apt_lock(const struct target *target, struct err *err) {
 }
 
 const struct manager manager_apt = {
-    .name = "apt", .lock = apt_lock, .plan = apt_plan, .stage = apt_stage, .verify = apt_verify};
+    .name = "apt", .lock = apt_lock, .plan = apt_plan, .stage = apt_stage, .open = origin_open_deb, .verify = apt_verify};

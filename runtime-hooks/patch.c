@@ -14,6 +14,7 @@
 #include "runtime-hooks/heir.h"
 #include "runtime-hooks/hold.h"
 #include "runtime-hooks/journal.h"
+#include "runtime-hooks/origin.h"
 #include "runtime-hooks/pickup.h"
 #include "runtime-hooks/plan.h"
 #include "runtime-hooks/proven.h"
@@ -362,12 +363,29 @@ static struct json *event_times(const struct job *job) {
     return fields;
 }
 
+/* For the image's next containers, if its packages say so too. */
+static int keep(struct job *job, struct err *err) {
+    const struct patch_request *request = job->request;
+    struct journal *journal = &job->journal;
+    const struct origin origin = {job->manager,    &job->plan,      &journal->changes,
+                                  journal->blobs, job->target.uid, job->target.gid};
+    _cleanup_free_ char *scratch = journal_path(journal, "packages");
+    _cleanup_changes_ struct changes changes = {0};
+    int r = origin_check(&origin, scratch, &changes, err);
+
+    if (r == 0)
+        r = proven_save(request->data_dir, request->image, journal, &changes, err);
+    io_remove_tree(AT_FDCWD, scratch, NULL);
+    return r;
+}
+
 int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err) {
     _cleanup_(job_free) struct job job = {.lock = -1};
     _cleanup_free_ char *sentence = NULL;
     uint64_t start = io_monotonic_ns();
-    struct err own = {0};
+    struct err own = {0}, why = {0};
     struct json *times;
+    double ms;
     bool kept;
     int r;
 
@@ -382,15 +400,19 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
         tell(request, "patch failed", PRIORITY_ERROR, sentence, NULL);
         return r;
     }
-    json_add(job.phases, "total", json_new_double(ms_since(start)));
+    ms = ms_since(start);
+    json_add(job.phases, "total", json_new_double(ms));
     times = event_times(&job);
-    kept =
-        request->image && proven_save(request->data_dir, request->image, &job.journal, &own) == 0;
+    kept = request->image && keep(&job, &why) == 0;
     *ret_result = record_result(request, &job.plan, &job.journal.changes, take_ptr(job.phases),
                                 take_ptr(job.restarted), job.interrupted_ns);
     json_add(*ret_result, "kept", json_new_bool(kept));
-    sentence = io_format("%s is at %s, %.1f s after the start of the patch", request->package,
-                         request->fixed, ms_since(start) / 1000);
+    json_add(times, "opatch.kept", json_new_bool(kept));
+    if (request->image && !kept)
+        json_add(*ret_result, "not_kept", json_new_string(why.text));
+    sentence = io_format("%s is at %s, %.1f s after the start of the patch%s%s", request->package,
+                         request->fixed, ms / 1000,
+                         *why.text ? "; it is not kept for the next container: " : "", why.text);
     tell(request, "patch applied", PRIORITY_NOTICE, sentence, times);
     return 0;
 }

@@ -50,8 +50,9 @@ struct patch_request {
     char *const *env;    /* its environment; NULL: unknown */
     const char *cwd;     /* its working directory at the start; NULL: unknown */
 
-    const char *image; /* 16 hex digits for the unpatched image: a patch that proves itself is kept
-                        * for its next containers (proven.h); NULL: it is not */
+    const char *image; /* 16 hex digits for the unpatched image: a patch that proves itself, and that its
+                        * packages account for (origin.h), is kept for its next containers (proven.h);
+                        * NULL: it is not */
 
     const char *data_dir;            /* journals, proven patches, package cache; root's */
     const char *const *package_dirs; /* trusted directories with SHA256SUMS; NULL-ended, or NULL */
@@ -76,7 +77,7 @@ struct patch_request {
 int patch_plan(const struct patch_request *request, struct json **ret_plan, struct err *err);
 
 /* Applies it. *ret_result: the plan's members and {"changed":{"files","bytes"},"phases_ms":{...},
- * "restarted":[...],"interrupted_ms","kept":bool,"vex":{OpenVEX document}}. On failure the
+ * "restarted":[...],"interrupted_ms","kept":bool,"not_kept":"why","vex":{OpenVEX document}}. On failure the
  * container is as it was (the sentence says so, or what could not be brought back), frozen if it was; *ret_result
  * is untouched. */
 int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err);

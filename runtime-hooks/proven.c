@@ -86,7 +86,8 @@ static int link_blobs(const struct changes *changes, int from, int to, struct er
     return 0;
 }
 
-static int write_patch(const char *dir, const struct journal *journal, struct err *err) {
+static int write_patch(const char *dir, const struct journal *journal, const struct changes *changes,
+                       struct err *err) {
     _cleanup_free_ char *blobs = io_format("%s/blobs", dir), *path = NULL, *text = NULL;
     _cleanup_free_ char *about = NULL;
     _cleanup_json_ struct json *root = json_new(JSON_OBJECT);
@@ -100,21 +101,21 @@ static int write_patch(const char *dir, const struct journal *journal, struct er
     fd = open(blobs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, errno, "%s", blobs);
-    r = link_blobs(&journal->changes, journal->blobs, fd, err);
+    r = link_blobs(changes, journal->blobs, fd, err);
     about = json_print(journal->about, &size);
     if (r == 0)
         r = json_parse(about, size, JSON_STRICT, &copy, err);
     if (r < 0)
         return r;
     json_add(root, "about", copy);
-    json_add(root, "changes", changes_to_json(&journal->changes));
+    json_add(root, "changes", changes_to_json(changes));
     text = json_print(root, &size);
     path = io_format("%s/patch.json", dir);
     return io_replace_file(AT_FDCWD, path, text, size, 0600, (uid_t)-1, (gid_t)-1, err);
 }
 
 int proven_save(const char *data_dir, const char *key, const struct journal *journal,
-                struct err *err) {
+                const struct changes *changes, struct err *err) {
     const char *name = proven_name(journal->about);
     _cleanup_entries_ struct entries entries = {0};
     _cleanup_free_ char *dir = NULL, *temporary = NULL, *final = NULL;
@@ -132,7 +133,7 @@ int proven_save(const char *data_dir, const char *key, const struct journal *jou
     temporary = io_format("%s/.new", dir);
     final = io_format("%s/%llu-%s", dir, (unsigned long long)number, name);
     r = io_remove_tree(AT_FDCWD, temporary, NULL);
-    r = write_patch(temporary, journal, err);
+    r = write_patch(temporary, journal, changes, err);
     if (r == 0 && rename(temporary, final) < 0)
         r = err_errno(err, errno, "%s", final);
     return r;

@@ -12,9 +12,10 @@
 
 struct json;
 
-/* Keeps the open journal entry as proven for this image. A patch of the same name is replaced. */
+/* Keeps the open journal entry as proven for this image, with these of its changes (origin.h). A patch of
+ * the same name is replaced. */
 int proven_save(const char *data_dir, const char *key, const struct journal *journal,
-                struct err *err);
+                const struct changes *changes, struct err *err);
 
 /* Brings the image's proven patches into the root file system of a container that has not started:
  * in the order in which they were proven, each with a journal entry, so that it can be taken back.

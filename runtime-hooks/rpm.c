@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "runtime-hooks/debdir.h"
+#include "runtime-hooks/origin.h"
 #include "runtime-hooks/plan.h"
 #include "runtime-hooks/rpmlist.h"
 #include "runtime-hooks/view.h"
@@ -285,4 +286,5 @@ const struct manager manager_rpm = {.name = "rpm",
                                     .lock = rpm_lock,
                                     .plan = rpm_plan,
                                     .stage = rpm_stage,
+                                    .open = origin_open_rpm,
                                     .verify = rpm_verify};

@@ -414,7 +414,7 @@ static void death_before_the_start(void **state) {
         json_free(journal.about);
         assert_int_equal(json_parse("{\"plan\":{\"package\":\"p\"}}", 24, JSON_STRICT, &journal.about, NULL), 0);
         assert_int_equal(journal_write(&journal, JOURNAL_COMMITTING, NULL), 0);
-        if (proven_save(data, image, &journal, &err) < 0)
+        if (proven_save(data, image, &journal, &journal.changes, &err) < 0)
             fail_msg("%s", err.text);
     }
     do {

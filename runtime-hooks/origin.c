@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime-hooks/origin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <string.h>
+
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+#include "shim/base/spawn.h"
+
+#define OPEN_TIMEOUT_MS 120000
+#define INFO "/var/lib/dpkg/info/"
+#define CONTROL "/DEBIAN"
+#define ALTERNATIVES "/etc/alternatives/"
+#define TOO_MUCH (S_ISUID | S_ISGID | S_IWGRP | S_IWOTH) /* rights that only a package gives */
+#define NO_DATA (07000 | S_IXUSR | S_IXGRP | S_IXOTH)
+
+/* What installing rewrites, by content that no package has; fnmatch(3), '*' matches '/' too. Programs read it
+ * as data. (A database of rpm holds scripts too, which run when their package is changed the next time.) */
+static const char *const generated[] = {
+    "/var/lib/dpkg/*",
+    "/var/lib/rpm/*",
+    "/usr/lib/sysimage/rpm/*",
+    "/var/lib/alternatives/*",
+    "/etc/ld.so.cache",
+    "/var/cache/debconf/*.dat",
+    "/var/cache/man/*",
+    "/var/cache/fontconfig/*",
+    "/var/lib/systemd/deb-systemd-helper-enabled/*",
+    "/usr/share/mime/*",
+    "/usr/share/applications/mimeinfo.cache",
+    "/usr/share/icons/*/icon-theme.cache",
+    "/usr/share/info/dir*",
+    "/usr/share/glib-2.0/schemas/gschemas.compiled",
+};
+
+/* Names under which a package manager puts a configuration file beside the one that is in use. */
+static const char *const beside[] = {".dpkg-dist", ".dpkg-new", ".rpmnew"};
+
+struct check {
+    const struct origin *origin;
+    int *trees; /* an opened package for each step */
+    struct err *err;
+};
+
+static void check_free(struct check *check) {
+    for (size_t i = 0; check->trees && i < check->origin->plan->n; i++)
+        cleanup_closep(&check->trees[i]);
+    free(check->trees);
+}
+
+static int refuse(const struct check *check, const struct change *change, const char *why) {
+    return err_set(check->err, EPERM, "%s %s", change->path, why);
+}
+
+/* The content of a node, by its own blob or by that of the name it was linked to. */
+static int open_blob(const struct origin *origin, const struct node *node, bool before) {
+    const struct change *first = node->same_as ? changes_find(origin->changes, node->same_as) : NULL;
+    const struct node *source = !first ? node : before ? &first->before : &first->after;
+    int fd = openat(origin->blobs, source->blob ? source->blob : "", O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
+}
+
+/* What a package says of a path. */
+struct said {
+    mode_t mode;
+    uid_t uid;
+    gid_t gid;
+};
+
+static bool same_content(const struct check *check, const struct node *node, const struct node *packed,
+                         int packed_fd) {
+    _cleanup_close_ int fd = -1;
+
+    if (node->type != packed->type)
+        return false;
+    if (node->type == NODE_SYMLINK)
+        return strcmp(node->target, packed->target) == 0;
+    if (node->type != NODE_FILE)
+        return true;
+    fd = node->size == packed->size ? open_blob(check->origin, node, false) : -1;
+    return fd >= 0 && node_same_bytes(fd, packed_fd);
+}
+
+static bool tree_has(const struct check *check, int tree, const char *path, const struct node *node,
+                     struct said *ret_said) {
+    struct node packed = {0};
+    _cleanup_close_ int fd = -1;
+    bool same = node_read(tree, path, &packed, &fd, NULL) == 0 &&
+                (node ? same_content(check, node, &packed, fd) : packed.type == NODE_FILE);
+
+    if (same && ret_said)
+        *ret_said = (struct said){packed.mode, packed.uid, packed.gid};
+    node_free(&packed);
+    return same;
+}
+
+/* Any package, at the path or where it was before /usr was merged; the container's own symbolic links have
+ * no say in what is the same place. node NULL: any file will do. */
+static bool packages_have(const struct check *check, const char *path, const struct node *node,
+                          struct said *ret_said) {
+    static const char *const tops[] = {"/usr/bin/", "/usr/sbin/", "/usr/lib"};
+    bool merged = false;
+
+    for (size_t i = 0; i < ARRAY_SIZE(tops); i++)
+        merged = merged || strncmp(path, tops[i], strlen(tops[i])) == 0;
+    for (size_t i = 0; i < check->origin->plan->n; i++) {
+        _cleanup_free_ char *sbin = strncmp(path, tops[0], strlen(tops[0])) == 0
+                                        ? io_format("%s%s", tops[1], path + strlen(tops[0]))
+                                        : NULL;
+
+        if (tree_has(check, check->trees[i], path, node, ret_said) ||
+            (merged && tree_has(check, check->trees[i], path + strlen("/usr"), node, ret_said)) ||
+            (sbin && (tree_has(check, check->trees[i], sbin, node, ret_said) ||
+                      tree_has(check, check->trees[i], sbin + strlen("/usr"), node, ret_said))))
+            return true;
+    }
+    return false;
+}
+
+/* INFO NAME[:ARCH].MEMBER, which dpkg copies from the package: the scripts in it run at the next change. */
+static bool is_control(const struct check *check, const char *path, const struct node *node,
+                       struct said *ret_said) {
+    const char *name = path + strlen(INFO), *dot = strrchr(name, '.');
+
+    if (strncmp(path, INFO, strlen(INFO)) != 0 || !dot)
+        return false;
+    for (size_t i = 0; i < check->origin->plan->n; i++) {
+        const char *package = check->origin->plan->steps[i].name;
+        size_t size = strlen(package);
+        _cleanup_free_ char *member = io_format(CONTROL "/%s", dot + 1);
+
+        if (strncmp(name, package, size) == 0 && (name + size == dot || name[size] == ':') &&
+            tree_has(check, check->trees[i], member, node, ret_said))
+            return true;
+    }
+    return false;
+}
+
+static bool is_packed(const struct check *check, const struct change *change, struct said *ret_said) {
+    const struct node *node = &change->after;
+
+    if (packages_have(check, change->path, node, ret_said) ||
+        is_control(check, change->path, node, ret_said))
+        return true;
+    for (size_t i = 0; i < ARRAY_SIZE(beside); i++) {
+        _cleanup_free_ char *path = io_strdup(change->path);
+
+        if (!io_ends_with(path, beside[i]))
+            continue;
+        path[strlen(path) - strlen(beside[i])] = '\0';
+        return packages_have(check, path, node, ret_said);
+    }
+    return false;
+}
+
+static bool is_generated(const struct change *change) {
+    const char *path = change->path;
+
+    if (change->after.type != NODE_FILE || change->after.mode & NO_DATA)
+        return false;
+    if (strncmp(path, INFO, strlen(INFO)) == 0)
+        return io_ends_with(path, ".list");
+    for (size_t i = 0; i < ARRAY_SIZE(generated); i++)
+        if (fnmatch(generated[i], path, 0) == 0)
+            return true;
+    return false;
+}
+
+/* Only its owner or its rights were changed. */
+static bool is_old(const struct check *check, const struct change *change) {
+    const struct node *before = &change->before, *after = &change->after;
+    _cleanup_close_ int a = -1, b = -1;
+
+    if (before->type != after->type)
+        return false;
+    if (after->type == NODE_SYMLINK)
+        return strcmp(before->target, after->target) == 0;
+    if (before->size != after->size)
+        return false;
+    a = open_blob(check->origin, before, true);
+    b = open_blob(check->origin, after, false);
+    return a >= 0 && b >= 0 && node_same_bytes(a, b);
+}
+
+/* What ldconfig and update-alternatives make: libx.so.1 -> libx.so.1.2 beside it, and NAME ->
+ * /etc/alternatives/NAME -> a file of the packages. */
+static bool is_link(const struct check *check, const struct change *change) {
+    const struct node *before = &change->before;
+    const char *base = strrchr(change->path, '/') + 1, *target = change->after.target;
+
+    if (change->after.type != NODE_SYMLINK || (before->type != NODE_ABSENT && before->type != NODE_SYMLINK))
+        return false;
+    if (fnmatch("lib*.so*", base, 0) == 0 && !strchr(target, '/')) {
+        _cleanup_free_ char *path = io_format("%.*s%s", (int)(base - change->path), change->path, target);
+
+        return packages_have(check, path, NULL, NULL);
+    }
+    if (strncmp(change->path, ALTERNATIVES, strlen(ALTERNATIVES)) == 0)
+        return packages_have(check, target, NULL, NULL);
+    return strncmp(target, ALTERNATIVES, strlen(ALTERNATIVES)) == 0 &&
+           (before->type == NODE_ABSENT || strncmp(before->target, ALTERNATIVES, strlen(ALTERNATIVES)) == 0);
+}
+
+/* Somebody owns something of what is replaced: an application's own user. */
+static bool is_owner(const struct changes *changes, const struct node *node) {
+    for (size_t i = 0; i < changes->n; i++)
+        if (changes->list[i].before.type != NODE_ABSENT && changes->list[i].before.uid == node->uid &&
+            changes->list[i].before.gid == node->gid)
+            return true;
+    return false;
+}
+
+static int check_rights(const struct check *check, const struct change *change, const struct said *said) {
+    const struct node *before = &change->before, *after = &change->after;
+    const struct origin *origin = check->origin;
+    bool was_there = before->type != NODE_ABSENT;
+    mode_t mode = said->mode | (before->type == after->type ? before->mode : 0);
+    bool known = !was_there && is_owner(origin->changes, after);
+
+    if (after->mode & TOO_MUCH & ~mode)
+        return refuse(check, change, "has rights that no package of the patch gives");
+    if (after->capability &&
+        (!before->capability || strcmp(after->capability, before->capability) != 0))
+        return refuse(check, change, "has a capability that it did not have");
+    if ((after->uid != origin->uid && after->uid - origin->uid != said->uid &&
+         !(was_there && after->uid == before->uid) && !known) ||
+        (after->gid != origin->gid && after->gid - origin->gid != said->gid &&
+         !(was_there && after->gid == before->gid) && !known))
+        return refuse(check, change, "belongs to a user whom no package of the patch names");
+    return 0;
+}
+
+static int check_change(const struct check *check, const struct change *change) {
+    struct said said = {0};
+    bool packed;
+
+    if (change->after.type == NODE_ABSENT)
+        return 0;
+    packed = is_packed(check, change, &said);
+    /* A manager without this opens packages on the host itself: the container has no hand in it. */
+    if (!packed && change->after.type != NODE_DIRECTORY && check->origin->manager->open &&
+        !is_generated(change) && !is_link(check, change) && !is_old(check, change))
+        return refuse(check, change, "is not what a package of the patch has there");
+    return check_rights(check, change, &said);
+}
+
+/* Of a source or beside one: loaded in place of it. */
+static bool is_compiled(const struct check *check, const struct change *change) {
+    return change->after.type == NODE_FILE &&
+           (io_ends_with(change->path, ".pyc") || io_ends_with(change->path, ".pyo")) &&
+           !is_packed(check, change, NULL);
+}
+
+/* All that is not compiled Python, which is to be gone. */
+static int keep(const struct check *check, const bool *compiled, struct changes *ret_changes) {
+    _cleanup_json_ struct json *json = changes_to_json(check->origin->changes);
+    _cleanup_changes_ struct changes changes = {0};
+    size_t kept = 0;
+    int r = changes_from_json(json, &changes, check->err);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < changes.n; i++) {
+        struct change *change = &changes.list[i];
+        const struct change *first =
+            change->after.same_as ? changes_find(check->origin->changes, change->after.same_as) : NULL;
+
+        if (!compiled[i] && first && compiled[first - check->origin->changes->list])
+            return refuse(check, change, "is a link to a compiled file");
+    }
+    for (size_t i = 0; i < changes.n; i++) {
+        struct change change = changes.list[i];
+
+        if (compiled[i])
+            node_free(&change.after);
+        if (compiled[i] && change.before.type == NODE_ABSENT)
+            change_free(&change);
+        else
+            changes.list[kept++] = change;
+    }
+    changes.n = kept;
+    *ret_changes = changes;
+    changes = (struct changes){0};
+    return 0;
+}
+
+static int open_packages(struct check *check, const char *scratch) {
+    const struct plan *plan = check->origin->plan;
+
+    check->trees = io_alloc(plan->n, sizeof(*check->trees));
+    memset(check->trees, -1, plan->n * sizeof(*check->trees));
+    for (size_t i = 0; i < plan->n; i++) {
+        _cleanup_free_ char *dir = io_format("%s/%zu", scratch, i);
+        int r = io_mkdir_p(dir, 0700, check->err);
+
+        if (r == 0 && check->origin->manager->open)
+            r = check->origin->manager->open(plan->steps[i].file, dir, check->err);
+        if (r < 0)
+            return r;
+        check->trees[i] = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (check->trees[i] < 0)
+            return err_errno(check->err, errno, "%s", dir);
+    }
+    return 0;
+}
+
+int origin_check(const struct origin *origin, const char *scratch, struct changes *ret_changes,
+                 struct err *err) {
+    _cleanup_(check_free) struct check check = {.origin = origin, .err = err};
+    _cleanup_free_ bool *compiled = io_alloc(origin->changes->n, sizeof(*compiled));
+    int r = open_packages(&check, scratch);
+
+    for (size_t i = 0; r == 0 && i < origin->changes->n; i++) {
+        const struct change *change = &origin->changes->list[i];
+
+        compiled[i] = is_compiled(&check, change);
+        if (!compiled[i])
+            r = check_change(&check, change);
+    }
+    return r < 0 ? r : keep(&check, compiled, ret_changes);
+}
+
+static int run(char *const *argv, struct err *err) {
+    struct spawn spawn = {.argv = argv, .timeout_ms = OPEN_TIMEOUT_MS, .max_output = 65536};
+
+    return spawn_check(&spawn, NULL, err);
+}
+
+int origin_open_deb(const char *file, const char *dir, struct err *err) {
+    _cleanup_free_ char *copy = io_strdup(file), *where = io_strdup(dir);
+    char *argv[] = {(char[]){"dpkg-deb"}, (char[]){"--raw-extract"}, copy, where, NULL};
+
+    return run(argv, err);
+}
+
+int origin_open_rpm(const char *file, const char *dir, struct err *err) {
+    _cleanup_free_ char *copy = io_strdup(file), *where = io_strdup(dir);
+    char *argv[] = {(char[]){"bsdtar"},      (char[]){"--extract"}, (char[]){"-p"}, (char[]){"--file"}, copy,
+                    (char[]){"--directory"}, where,                 NULL};
+
+    return run(argv, err);
+}
