@@ -32,7 +32,7 @@ struct state {
     char *bundle;  /* absolute */
     char *rootfs;  /* absolute path on the host of the root directory named by the bundle */
     char *profile; /* safe file name */
-    char *image;   /* 16 hex digits: hash of the unpatched rootfs' os-release and package database */
+    char *image;   /* 16 hex digits: what stands for the unpatched image (shim/image.h) */
     char *mode;    /* mode_name() */
     char *phase;   /* phase_name() */
     char *reason;  /* of UNWATCHED, else "" */

@@ -65,7 +65,7 @@ static void tells_software_apart(void **state) {
     assert_string_equal(other.key, first.key);
     other = identified(CONFIG("", "[\"/usr/bin/python3\",\"other.py\"]"));
     assert_string_not_equal(other.profile, first.profile);
-    assert_string_equal(other.key, first.key);
+    assert_string_not_equal(other.key, first.key); /* no layers are known */
     other = identified(CONFIG("", "[\"/usr/bin/python3app.py\"]"));
     assert_string_not_equal(other.profile, first.profile);
 }
@@ -161,6 +161,44 @@ static void looks_below_the_root_only(void **state) {
     assert_string_not_equal(identified(PLAIN).key, fifo.key);
 }
 
+/* Images of one base have the same packages, and another layer on top. */
+static void tells_layers_apart(void **state) {
+    static const char line[] = "30 1 0:40 / /other rw - overlay overlay rw,lowerdir=/x,upperdir=/y/u\n"
+                               "31 1 0:41 / %s/rootfs rw shared:1 - %s overlay rw,lowerdir=%s,upperdir=%s/c/u,workdir=w\n";
+    static const struct {
+        const char *type, *lowers;
+        int same_as; /* an earlier row; -1: none, -2: nothing is known */
+    } cases[] = {
+        {"overlay", "D/app:D/base", -1},        {"overlay", "D/app:D/base", 0},      {"overlay", "D/other:D/base", -1},
+        {"overlay", "D/base", -1},              {"overlay", "D/l/A:D/base", 0},      {"overlay", "D/init1:D/app:D/base", 0},
+        {"overlay", "D/init2:D/app:D/base", 0}, {"overlay", "D/init1", -2},          {"overlay", "D/app:D/init1", -1},
+        {"ext4", "D/app:D/base", -2},           {"overlay", "D/gone:D/base", -2},    {"overlay", "app:base", -2},
+        {"overlay", "D/c/mapped:D/base", -2},
+    };
+    uint64_t hashes[ARRAY_SIZE(cases)];
+    _cleanup_free_ char *rootfs = io_format("%s/rootfs", dir), *make = NULL;
+
+    (void)state;
+    make = io_format("cd %s && mkdir app base other init1 init2 l c c/mapped && ln -s ../app l/A &&"
+                     "touch init1/.dockerenv init2/.dockerenv", dir);
+    assert_int_equal(system(make), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_free_ char *lowers = io_alloc(2000, 1), *text = NULL;
+        bool known;
+
+        for (const char *p = cases[i].lowers; *p; p++)
+            strncat(lowers, *p == 'D' ? dir : p, *p == 'D' ? sizeof(dir) : 1);
+        text = io_format(line, dir, cases[i].type, lowers, dir);
+        hashes[i] = 7;
+        known = image_hash_layers(text, rootfs, &hashes[i]);
+        if (known != (cases[i].same_as != -2) || known == (hashes[i] == 7) ||
+            (cases[i].same_as >= 0 && hashes[i] != hashes[cases[i].same_as]))
+            fail_msg("case %zu: %s", i, cases[i].lowers);
+        for (size_t k = 0; cases[i].same_as == -1 && k < i; k++)
+            assert_true(hashes[k] != hashes[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tells_software_apart, set_up, tear_down),
@@ -168,6 +206,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(takes_the_users_name, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cuts_long_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_what_names_no_software, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tells_layers_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(looks_below_the_root_only, set_up, tear_down),
     };
 
