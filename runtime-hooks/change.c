@@ -97,6 +97,10 @@ bool node_same(const struct node *a, const struct node *b) {
             strcmp(target_a, target_b) == 0 && strcmp(cap_a, cap_b) == 0);
 }
 
+bool path_is_compiled(const char *path) {
+    return io_ends_with(path, ".pyc") || io_ends_with(path, ".pyo") || io_ends_with(path, "/__pycache__");
+}
+
 /* JSON text is UTF-8 and a path is bytes: what is not printable ASCII is written as %XX. */
 static char *encode(const char *path) {
     char *text = io_alloc(strlen(path) * 3 + 1, 1), *out = text;

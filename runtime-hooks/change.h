@@ -94,3 +94,12 @@ int changes_apply(const struct changes *changes, enum side side, int root, int b
  */
 int changes_check(const struct changes *changes, enum side side, int root, int blobs,
                   struct err *err);
+
+/* 0 when nobody but the patch has changed its paths, so that undoing it overwrites nothing of others; else
+ * -ESTALE, naming the first. interrupted: it, or its undoing, ended anywhere on the way. Compiled Python may
+ * be anything, as interpreters write it, and a directory may have stayed because others keep files in it. */
+int changes_check_own(const struct changes *changes, bool interrupted, int root, int blobs,
+                      struct err *err);
+
+/* A compiled Python file, or the directory of such. */
+bool path_is_compiled(const char *path);

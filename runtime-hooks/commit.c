@@ -263,6 +263,39 @@ static int check_one(const struct pass *pass, const struct change *change) {
                           change->path);
 }
 
+static bool is_own(const struct change *change, const struct node *found, int fd, bool interrupted,
+                   const struct pass sides[2]) {
+    bool directory = change->before.type == NODE_DIRECTORY || change->after.type == NODE_DIRECTORY;
+
+    if (is_wanted(&sides[SIDE_AFTER], change, found, fd) || path_is_compiled(change->path))
+        return true;
+    if (found->type == NODE_DIRECTORY && directory)
+        return true;
+    /* Between a directory and something else there is nothing for a moment. */
+    return interrupted && (is_wanted(&sides[SIDE_BEFORE], change, found, fd) ||
+                           (found->type == NODE_ABSENT && directory));
+}
+
+int changes_check_own(const struct changes *changes, bool interrupted, int root, int blobs,
+                      struct err *err) {
+    const struct pass sides[2] = {
+        [SIDE_BEFORE] = {.changes = changes, .side = SIDE_BEFORE, .root = root, .blobs = blobs, .err = err},
+        [SIDE_AFTER] = {.changes = changes, .side = SIDE_AFTER, .root = root, .blobs = blobs, .err = err}};
+
+    for (size_t i = 0; i < changes->n; i++) {
+        const struct change *change = &changes->list[i];
+        struct node found = {0};
+        _cleanup_close_ int fd = -1;
+        int r = node_read(root, change->path, &found, &fd, err);
+        bool own = r == 0 && is_own(change, &found, fd, interrupted, sides);
+
+        node_free(&found);
+        if (r < 0 || !own)
+            return r < 0 ? r : err_set(err, ESTALE, "%s was changed by somebody else since the patch", change->path);
+    }
+    return 0;
+}
+
 int changes_check(const struct changes *changes, enum side side, int root, int blobs,
                   struct err *err) {
     struct pass pass = {.changes = changes, .side = side, .root = root, .blobs = blobs, .err = err};

@@ -14,6 +14,7 @@
 #include "shim/base/json.h"
 
 #define VERSION 1
+#define ROOT "root" /* key of about */
 
 static const char *const state_names[JOURNAL_STATES] = {"committing", "picking up", "proven"};
 
@@ -102,6 +103,32 @@ int journal_begin(struct journal *journal, struct err *err) {
     blobs = journal_path(journal, "blobs");
     r = io_mkdir_p(blobs, 0700, err);
     return r < 0 ? r : open_blobs(journal, err);
+}
+
+/* When the root directory was made: an engine keeps it over restarts, and makes it anew with the container.
+ * Its number alone is given again to the next, and a device of an overlay to the next mount. */
+static void name_root(int root, char name[40]) {
+    struct statx st = {0};
+
+    name[0] = '\0';
+    if (statx(root, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) == 0)
+        snprintf(name, 40, "%llu.%lld.%09u", st.stx_mask & STATX_BTIME ? 0 : (unsigned long long)st.stx_ino,
+                 (long long)st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
+}
+
+void journal_bind(struct journal *journal, int root) {
+    char name[40];
+
+    name_root(root, name);
+    json_set(journal->about, ROOT, json_new_string(name));
+}
+
+bool journal_is_of(const struct journal *journal, int root) {
+    const char *said = json_get_string(journal->about, ROOT);
+    char name[40];
+
+    name_root(root, name);
+    return !said || strcmp(said, name) == 0;
 }
 
 int journal_write(struct journal *journal, enum journal_state state, struct err *err) {

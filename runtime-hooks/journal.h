@@ -8,6 +8,7 @@
  *     changes_apply() may do any number of times. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "runtime-hooks/change.h"
@@ -37,6 +38,11 @@ int journal_lock(const char *data_dir, const char *id, struct journal *ret_journ
 
 /* Starts the next entry: an empty blobs directory. */
 int journal_begin(struct journal *journal, struct err *err);
+
+/* Writes down in about which container's root file system the entry is of, and whether it is of this one:
+ * another container may have had the id before. One that does not say so is of any. */
+void journal_bind(struct journal *journal, int root);
+bool journal_is_of(const struct journal *journal, int root);
 
 /* Makes the entry, with its state, about and changes, durable. */
 int journal_write(struct journal *journal, enum journal_state state, struct err *err);

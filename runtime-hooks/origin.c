@@ -251,8 +251,7 @@ static int check_change(const struct check *check, const struct change *change) 
 
 /* Of a source or beside one: loaded in place of it. */
 static bool is_compiled(const struct check *check, const struct change *change) {
-    return change->after.type == NODE_FILE &&
-           (io_ends_with(change->path, ".pyc") || io_ends_with(change->path, ".pyo")) &&
+    return change->after.type == NODE_FILE && path_is_compiled(change->path) &&
            !is_packed(check, change, NULL);
 }
 

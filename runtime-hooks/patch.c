@@ -143,14 +143,36 @@ static int undo(struct job *job, struct err *err) {
     return r < 0 ? r : journal_remove(journal, err);
 }
 
-static int recover(struct job *job, struct err *err) {
+/* Before an entry that somebody else left is undone: since then anybody may have changed its files. */
+static int check_own(const struct job *job, struct err *err) {
+    const struct journal *journal = &job->journal;
+
+    return changes_check_own(&journal->changes, journal->state != JOURNAL_PROVEN, job->target.root,
+                             journal->blobs, err);
+}
+
+/* The files of an earlier container of this id are gone, and with them what could be undone. */
+static int open_last_own(struct job *job, struct err *err) {
     int r = journal_open_last(&job->journal, err);
+
+    while (r == 0 && !journal_is_of(&job->journal, job->target.root)) {
+        r = journal_remove(&job->journal, err);
+        if (r == 0)
+            r = journal_open_last(&job->journal, err);
+    }
+    return r;
+}
+
+static int recover(struct job *job, int (*check)(const struct job *, struct err *), struct err *err) {
+    int r = open_last_own(job, err);
 
     if (r == -ENOENT)
         return 0;
     if (r < 0 || job->journal.state == JOURNAL_PROVEN)
         return r < 0 ? r : 0;
-    r = undo(job, err);
+    r = check ? check(job, err) : 0;
+    if (r == 0)
+        r = undo(job, err);
     return r < 0 ? err_prefix(err, r, "cannot undo an interrupted patch") : 1;
 }
 
@@ -172,7 +194,7 @@ static void inherit(void *data) {
     /* What the patcher had run on a view may still write there. */
     cell_free(job->target.cell);
     if (r == 0)
-        while ((r = recover(job, &err)) == -ENOTEMPTY && io_monotonic_ns() < end)
+        while ((r = recover(job, NULL, &err)) == -ENOTEMPTY && io_monotonic_ns() < end)
             poll(NULL, 0, HEIR_LOOK_MS);
     if (r != 0)
         set_in(job, false);
@@ -255,6 +277,7 @@ static int commit(struct job *job, struct err *err) {
     int r;
 
     record_request(journal->about, job->request, &job->plan);
+    journal_bind(journal, job->target.root);
     r = journal_write(journal, JOURNAL_COMMITTING, err);
     if (r < 0)
         return r;
@@ -305,7 +328,7 @@ static int fail(struct job *job, int code, struct err *err) {
 static int apply(struct job *job, struct err *err) {
     _cleanup_pickup_ struct pickup_plan check = {0};
     struct err ignored;
-    int r = recover(job, err);
+    int r = recover(job, check_own, err);
 
     if (r >= 0)
         r = make_plan(job, err);
@@ -425,6 +448,10 @@ int patch_rollback(const struct patch_request *request, struct json **ret_result
 
     if (r == 0)
         r = journal_open_last(&job.journal, err);
+    if (r == 0 && !journal_is_of(&job.journal, job.target.root))
+        r = err_set(err, ESTALE, "the last patch of this id was in another container, which is gone");
+    if (r == 0)
+        r = check_own(&job, err);
     if (r < 0)
         return r;
     json_add(result, "undone", record_copy(job.journal.about));

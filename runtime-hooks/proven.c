@@ -163,14 +163,6 @@ static int read_patch(const char *dir, struct json **ret_about, struct changes *
     return 0;
 }
 
-/* A compiled Python file or the directory of such. */
-static bool is_cache(const char *path) {
-    const char *cache = strstr(path, "/__pycache__");
-
-    return cache && (!cache[strlen("/__pycache__")] ||
-                     strcmp(path + strlen(path) - strlen(".pyc"), ".pyc") == 0);
-}
-
 static bool is_linked(const struct changes *changes, const struct change *change) {
     for (size_t i = 0; i < changes->n; i++)
         if (changes->list[i].before.same_as &&
@@ -187,7 +179,7 @@ static void drop_missing_caches(struct changes *changes, int root) {
     for (size_t i = 0; i < changes->n; i++) {
         struct change *change = &changes->list[i];
         struct node node = {0};
-        bool missing = change->after.type == NODE_ABSENT && is_cache(change->path) &&
+        bool missing = change->after.type == NODE_ABSENT && path_is_compiled(change->path) &&
                        !is_linked(changes, change) &&
                        node_read(root, change->path, &node, NULL, NULL) == 0 &&
                        node.type == NODE_ABSENT;
@@ -218,6 +210,7 @@ static int apply_one(const char *dir, struct journal *journal, int root, struct 
     json_free(journal->about);
     journal->about = take_ptr(about);
     json_set(journal->about, APPLIER, json_new_u64((uint64_t)getpid()));
+    journal_bind(journal, root);
     journal->changes = changes;
     changes = (struct changes){0};
     r = link_blobs(&journal->changes, blobs, journal->blobs, err);

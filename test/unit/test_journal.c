@@ -190,6 +190,8 @@ static int recover(struct err *err) {
     if (r == -ENOENT)
         return 0;
     if (r == 0)
+        r = changes_check_own(&journal.changes, true, root, journal.blobs, err);
+    if (r == 0)
         r = changes_apply(&journal.changes, SIDE_BEFORE, root, journal.blobs, err);
     if (r == 0)
         r = changes_check(&journal.changes, SIDE_BEFORE, root, journal.blobs, err);
@@ -390,6 +392,42 @@ static void link_becomes_a_directory(void **state) {
     assert_int_equal(recover(&err), 1);
 }
 
+/* Undoing overwrites nothing that somebody else has written since. */
+static void changed_by_others(void **state) {
+    static const struct {
+        const char *deed;
+        int proven, interrupted; /* what is said of it */
+    } cases[] = {
+        {"true", 0, 0},
+        {"echo more >>root/d/f", -ESTALE, -ESTALE},
+        {"chmod 600 root/d/f", -ESTALE, -ESTALE},
+        {"rm root/d/f", -ESTALE, -ESTALE},
+        {"echo 1 >root/d/f; chmod 644 root/d/f", -ESTALE, 0}, /* the old state */
+        {"rm root/d/new/x", -ESTALE, 0},
+        {"echo y >root/d/new/y", 0, 0},
+        {"mkdir root/d/gone; echo z >root/d/gone/z", 0, 0}, /* it had stayed for the sake of z */
+        {"echo compiled >root/d/new/x.pyc", 0, 0},
+        {"ln -sf z root/d/l", -ESTALE, -ESTALE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+        _cleanup_close_ int root = -1;
+        struct err err = {0};
+
+        shell("rm -rf root upper data; mkdir -p root/d/gone upper/d/new data; cd root/d; echo 1 >f; ln -s a l; cd ../../upper/d;"
+              "echo 2 >f; ln -s b l; echo x >new/x; echo 3 >new/x.pyc; mknod gone c 0 0");
+        root = open_dir("root");
+        begin(&journal);
+        assert_int_equal(changes_apply(&journal.changes, SIDE_AFTER, root, journal.blobs, &err), 0);
+        shell(cases[i].deed);
+        if (changes_check_own(&journal.changes, false, root, journal.blobs, &err) != cases[i].proven ||
+            changes_check_own(&journal.changes, true, root, journal.blobs, &err) != cases[i].interrupted)
+            fail_msg("%s: %s", cases[i].deed, err.text);
+    }
+}
+
 static const char image[] = "0123456789abcdef";
 
 static void apply_proven_and_exit(void) {
@@ -439,6 +477,8 @@ static void death_before_the_start(void **state) {
         new = take_ptr(found);
         assert_int_equal(journal_lock(data, "next", &journal, NULL), 0);
         assert_int_equal(journal_open_last(&journal, NULL), 0);
+        assert_true(journal_is_of(&journal, root) && !journal_is_of(&journal, journal.blobs));
+        assert_int_equal(changes_check_own(&journal.changes, false, root, journal.blobs, NULL), 0);
         assert_int_equal(changes_apply(&journal.changes, SIDE_BEFORE, root, journal.blobs, NULL), 0);
         assert_int_equal(journal_remove(&journal, NULL), 0);
     } while (result == DIED);
@@ -451,6 +491,7 @@ int main(void) {
         cmocka_unit_test(death_everywhere),
         cmocka_unit_test(full_disk),
         cmocka_unit_test_setup_teardown(full_disk_that_stays_full, set_up_bare, tear_down_bare),
+        cmocka_unit_test_setup_teardown(changed_by_others, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(link_becomes_a_directory, set_up_bare, tear_down_bare),
         cmocka_unit_test(death_before_the_start),
     };
