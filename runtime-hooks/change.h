@@ -24,6 +24,7 @@ struct node {
     gid_t gid;
     uint64_t size;    /* NODE_FILE */
     int64_t mtime_ns; /* NODE_FILE: since the epoch */
+    int64_t ctime_ns; /* NODE_FILE: the last change to it where it was read; else 0 */
     char *target;     /* NODE_SYMLINK */
     char *blob;       /* NODE_FILE: file in the journal's blob directory; NULL until it is saved */
     char *capability; /* NODE_FILE: security.capability in hex; NULL: none */
@@ -89,6 +90,11 @@ enum side { SIDE_BEFORE, SIDE_AFTER };
  * keeps its inode, and takes no room: undoing what has not begun succeeds on a full disk. */
 int changes_apply(const struct changes *changes, enum side side, int root, int blobs,
                   struct err *err);
+
+/* The same to SIDE_AFTER from SIDE_BEFORE, which is looked at once more when all is prepared, as the container
+ * runs: -ESTALE when a path is not as it was. *ret_begun: the container may have been changed, and is to be
+ * brought back; else it is as it was, and what others have written there meanwhile is not ours to undo. */
+int changes_commit(const struct changes *changes, int root, int blobs, bool *ret_begun, struct err *err);
 
 /* 0 when all paths below root are on that side, content included; else -ESTALE, naming the first.
  */

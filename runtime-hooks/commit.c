@@ -23,6 +23,8 @@ static const struct node *wanted(const struct pass *pass, const struct change *c
 }
 
 static int failed(const struct pass *pass, const struct change *change, int code) {
+    if (code == -ESTALE)
+        return err_set(pass->err, ESTALE, "%s was changed by somebody else meanwhile", change->path);
     return err_errno(pass->err, -code, "cannot change %s in the container", change->path);
 }
 
@@ -218,35 +220,84 @@ static bool find_there(const struct pass *pass, const struct change *change) {
     return there;
 }
 
-int changes_apply(const struct changes *changes, enum side side, int root, int blobs,
-                  struct err *err) {
-    static const struct {
+/* Takes back the directories of a commit that has shown nothing else. */
+static int drop_directories(const struct pass *pass) {
+    const struct pass back = {pass->changes, SIDE_BEFORE, pass->root, pass->blobs, pass->err, pass->there};
+    int r = 0;
+
+    for (size_t i = pass->changes->n; r == 0 && i-- > 0;) {
+        const struct change *change = &pass->changes->list[i];
+
+        if (is_there(pass, change) || wanted(pass, change)->type != NODE_DIRECTORY)
+            continue;
+        if (wanted(&back, change)->type == NODE_DIRECTORY)
+            r = make_directory(&back, change);
+        else if ((r = clear(&back, change)) == 0 && (r = prepare(&back, change)) == 0)
+            r = show(&back, change);
+    }
+    return r;
+}
+
+/* A directory's path has changed already, by what was prepared. */
+static int check_before(const struct pass *pass, const struct change *change) {
+    const struct pass before = {pass->changes, SIDE_BEFORE, pass->root, pass->blobs, pass->err, pass->there};
+    struct node found = {0};
+    _cleanup_close_ int fd = -1;
+    bool same = change->after.type == NODE_DIRECTORY ||
+                (node_read(pass->root, change->path, &found, &fd, NULL) == 0 &&
+                 is_wanted(&before, change, &found, fd));
+
+    node_free(&found);
+    return same ? 0 : -ESTALE;
+}
+
+/* ret_begun: as changes_commit(); NULL: the paths may be on either side, or between them. */
+static int apply(struct pass *pass, bool *ret_begun) {
+    const struct {
         int (*act)(const struct pass *, const struct change *);
         bool backwards, prepares;
     } acts[] = {{make_directories, .prepares = true},
                 {prepare, .prepares = true},
                 {sync_temporary, .prepares = true},
+                {ret_begun ? check_before : NULL, .prepares = true},
                 {clear, .backwards = true},
                 {show}};
-    _cleanup_free_ bool *there = io_alloc(changes->n, sizeof(*there));
-    struct pass pass = {changes, side, root, blobs, err, there};
+    _cleanup_free_ bool *there = io_alloc(pass->changes->n, sizeof(*there));
 
-    drop_temporaries(&pass); /* of a pass that was interrupted */
-    for (size_t i = 0; i < changes->n; i++)
-        there[i] = find_there(&pass, &changes->list[i]);
+    pass->there = there;
+    drop_temporaries(pass); /* of a pass that was interrupted */
+    for (size_t i = 0; i < pass->changes->n; i++)
+        there[i] = find_there(pass, &pass->changes->list[i]);
     for (size_t a = 0; a < ARRAY_SIZE(acts); a++) {
-        for (size_t i = 0; i < changes->n; i++) {
+        if (ret_begun)
+            *ret_begun = !acts[a].prepares;
+        for (size_t i = 0; acts[a].act && i < pass->changes->n; i++) {
             const struct change *change =
-                &changes->list[acts[a].backwards ? changes->n - 1 - i : i];
-            int r = is_there(&pass, change) ? 0 : acts[a].act(&pass, change);
+                &pass->changes->list[acts[a].backwards ? pass->changes->n - 1 - i : i];
+            int r = is_there(pass, change) ? 0 : acts[a].act(pass, change);
 
             if (r < 0 && acts[a].prepares)
-                drop_temporaries(&pass);
+                drop_temporaries(pass);
+            if (r < 0 && acts[a].prepares && ret_begun)
+                *ret_begun = drop_directories(pass) < 0;
             if (r < 0)
-                return failed(&pass, change, r);
+                return failed(pass, change, r);
         }
     }
     return 0;
+}
+
+int changes_apply(const struct changes *changes, enum side side, int root, int blobs,
+                  struct err *err) {
+    struct pass pass = {changes, side, root, blobs, err, NULL};
+
+    return apply(&pass, NULL);
+}
+
+int changes_commit(const struct changes *changes, int root, int blobs, bool *ret_begun, struct err *err) {
+    struct pass pass = {changes, SIDE_AFTER, root, blobs, err, NULL};
+
+    return apply(&pass, ret_begun);
 }
 
 static int check_one(const struct pass *pass, const struct change *change) {

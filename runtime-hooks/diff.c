@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
+#include <time.h>
 
 #include "runtime-hooks/staging.h"
 #include "shim/base/cleanup.h"
@@ -50,6 +51,7 @@ static const char *const ignored[] = {
 
 struct walk {
     int upper, root;
+    int64_t since_ns;
     struct changes *changes;
     struct err *err;
 };
@@ -66,6 +68,29 @@ static bool is_opaque(int fd) {
 
     return (fgetxattr(fd, "trusted.overlay.opaque", &value, 1) == 1 && value == 'y') ||
            (fgetxattr(fd, "user.overlay.opaque", &value, 1) == 1 && value == 'y');
+}
+
+/* overlayfs marks what it copied from below, with its time: as long as that is from before the copy was made,
+ * nobody has written to the copy. */
+static bool is_old_copy(const struct walk *walk, const struct node *after, int fd) {
+    struct statx st = {0};
+    int64_t copied = walk->since_ns;
+
+    if (after->type != NODE_FILE)
+        return false;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &st) == 0 && st.stx_mask & STATX_BTIME)
+        copied = st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec;
+    return after->mtime_ns <= copied &&
+           (fgetxattr(fd, "trusted.overlay.origin", NULL, 0) >= 0 ||
+            fgetxattr(fd, "user.overlay.origin", NULL, 0) >= 0);
+}
+
+static bool is_live(const struct walk *walk, const struct node *before) {
+    return before->type == NODE_FILE && before->ctime_ns >= walk->since_ns;
+}
+
+static int written(struct walk *walk, const char *path) {
+    return err_set(walk->err, ESTALE, "%s was written to by the container meanwhile", path);
 }
 
 static struct change *add(struct walk *walk, const char *path) {
@@ -88,10 +113,11 @@ static int remove_below(struct walk *walk, const char *path) {
         node_free(&node);
         return r;
     }
-    change = add(walk, path);
+    change = is_live(walk, &node) ? NULL : add(walk, path);
     if (!change) {
+        r = is_live(walk, &node) ? written(walk, path) : too_many(walk);
         node_free(&node);
-        return too_many(walk);
+        return r;
     }
     change->before = node;
     if (node.type != NODE_DIRECTORY)
@@ -124,6 +150,10 @@ static int compare(struct walk *walk, const char *path, const char *upper_path) 
     same = r == 0 && ((before.type == NODE_FILE && strncmp(path, "/var/log/", 9) == 0) ||
                       (node_same(&before, &after) &&
                        (before.type != NODE_FILE || node_same_bytes(fd_before, fd_after))));
+    if (r == 0 && !same && is_live(walk, &before)) {
+        same = is_old_copy(walk, &after, fd_after);
+        r = same ? 0 : written(walk, path);
+    }
     if (r < 0 || same) {
         node_free(&before);
         node_free(&after);
@@ -367,9 +397,18 @@ static int save_contents(struct walk *walk, int blobs) {
     return sync_contents(walk, blobs);
 }
 
-int diff_upper(int upper, int root, int blobs, struct changes *ret_changes, struct err *err) {
+int64_t diff_now(void) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int diff_upper(int upper, int root, int blobs, int64_t since_ns, struct changes *ret_changes,
+               struct err *err) {
     _cleanup_changes_ struct changes changes = {0};
-    struct walk walk = {.upper = upper, .root = root, .changes = &changes, .err = err};
+    struct walk walk = {
+        .upper = upper, .root = root, .since_ns = since_ns, .changes = &changes, .err = err};
     int r = walk_directory(&walk, "/", "/");
 
     if (r < 0)

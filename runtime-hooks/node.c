@@ -104,6 +104,7 @@ static int fill_node(int parent, const char *base, const struct stat *st, struct
         node->size = (uint64_t)st->st_size;
         node->inode = st->st_nlink > 1 ? st->st_ino : 0;
         node->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+        node->ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
         node->capability = read_capability(*fd);
     } else {
         return -ENOTSUP;

@@ -40,6 +40,7 @@ struct job {
     struct json *restarted;
     int lock;          /* the package manager's */
     struct hold *hold; /* NULL: the container is not to be changed */
+    bool begun; /* the container may have been changed */
     pid_t heir;
 };
 
@@ -244,6 +245,7 @@ static int stage(struct job *job, struct err *err) {
     struct journal *journal = &job->journal;
     _cleanup_free_ char *scratch = NULL, *upper = NULL;
     _cleanup_close_ int fd = -1;
+    int64_t since = diff_now();
     int r = journal_begin(journal, err);
 
     if (r < 0)
@@ -261,7 +263,7 @@ static int stage(struct job *job, struct err *err) {
     fd = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, errno, "%s", upper);
-    r = diff_upper(fd, job->target.root, journal->blobs, &journal->changes, err);
+    r = diff_upper(fd, job->target.root, journal->blobs, since, &journal->changes, err);
     if (r == 0 && journal->changes.n == 0)
         r = err_set(err, EALREADY, "nothing would change");
     if (r == 0)
@@ -281,7 +283,7 @@ static int commit(struct job *job, struct err *err) {
     r = journal_write(journal, JOURNAL_COMMITTING, err);
     if (r < 0)
         return r;
-    r = changes_apply(&journal->changes, SIDE_AFTER, job->target.root, journal->blobs, err);
+    r = changes_commit(&journal->changes, job->target.root, journal->blobs, &job->begun, err);
     if (r == 0)
         r = job->manager->verify(job->request, &job->target, &job->plan, err);
     phase(job, "commit");
@@ -345,6 +347,8 @@ static int apply(struct job *job, struct err *err) {
     r = commit(job, err);
     if (r == 0)
         r = take_effect(job, err);
+    if (r < 0 && !job->begun && journal_remove(&job->journal, &ignored) == 0)
+        return err_prefix(err, r, "nothing was changed");
     return r < 0 ? fail(job, r, err) : 0;
 }
 

@@ -153,12 +153,18 @@ static int tear_down_bare(void **state) {
     return 0;
 }
 
-/* By whichever of overlayfs' marks the file system takes. */
+/* A mark of overlayfs, of whichever kind the file system takes. */
+static void mark(const char *path, const char *name, const char *value) {
+    _cleanup_free_ char *user = io_format("user.overlay.%s", name), *trusted = io_format("trusted.overlay.%s", name);
+
+    if (value && setxattr(path, user, value, strlen(value), 0) < 0)
+        assert_int_equal(setxattr(path, trusted, value, strlen(value), 0), 0);
+}
+
 static void make_opaque(const char *name) {
     _cleanup_free_ char *path = at(name);
 
-    if (setxattr(path, "user.overlay.opaque", "y", 1, 0) < 0)
-        assert_int_equal(setxattr(path, "trusted.overlay.opaque", "y", 1, 0), 0);
+    mark(path, "opaque", "y");
 }
 
 static int tear_down(void **state) {
@@ -174,7 +180,7 @@ static void begin(struct journal *journal) {
     struct err err = {0};
 
     if (journal_lock(data, "box", journal, &err) < 0 || journal_begin(journal, &err) < 0 ||
-        diff_upper(upper, root, journal->blobs, &journal->changes, &err) < 0)
+        diff_upper(upper, root, journal->blobs, INT64_MAX, &journal->changes, &err) < 0)
         fail_msg("%s", err.text);
 }
 
@@ -428,6 +434,74 @@ static void changed_by_others(void **state) {
     }
 }
 
+/* While the patch is staged the container writes to its own files. */
+static void written_while_staged(void **state) {
+    static const struct {
+        const char *deed;
+        bool copy;       /* upper has a copy of before */
+        int result;
+        const char *in;  /* a path that is in the set; NULL: none is */
+    } cases[] = {
+        {"echo live >>root/d/data", true, 0, NULL},
+        {"echo live >>root/d/data", false, -ESTALE, NULL},
+        {"echo live >>root/d/data; echo script >>upper/d/data", true, -ESTALE, NULL},
+        {"echo script >>upper/d/data", true, 0, "/d/data"},
+        {"chmod 600 upper/d/data", true, 0, "/d/data"},
+        {"echo live >>root/d/data; rm upper/d/data; mknod upper/d/data c 0 0", true, -ESTALE, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+        _cleanup_free_ char *data = at("data"), *copy = at("upper/d/data");
+        _cleanup_close_ int root = -1, upper = -1;
+        struct err err = {0};
+        int64_t since;
+
+        shell("rm -rf root upper data; mkdir -p root/d upper/d data; echo 1 >root/d/data; sleep 0.02; cp -a root/d/data upper/d/data; sleep 0.02");
+        mark(copy, "origin", cases[i].copy ? "x" : NULL);
+        since = diff_now();
+        shell(cases[i].deed);
+        root = open_dir("root");
+        upper = open_dir("upper");
+        assert_int_equal(journal_lock(data, "box", &journal, &err), 0);
+        assert_int_equal(journal_begin(&journal, &err), 0);
+        if (diff_upper(upper, root, journal.blobs, since, &journal.changes, &err) != cases[i].result)
+            fail_msg("case %zu: %s", i, err.text);
+        assert_int_equal(journal.changes.n, cases[i].in != NULL);
+        assert_true(!cases[i].in || changes_find(&journal.changes, cases[i].in));
+    }
+}
+
+/* And after that: what it wrote stays, and so does all else. */
+static void written_before_the_commit(void **state) {
+    static const char *const deeds[] = {"echo live >>root/d/f", "rm root/d/f", "echo live >root/d/new", "ln -sf live root/d/l"};
+
+    (void)state;
+    for (size_t i = 0; i <= ARRAY_SIZE(deeds); i++) {
+        _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+        _cleanup_free_ char *before = NULL, *after = NULL;
+        _cleanup_close_ int root = -1;
+        struct err err = {0};
+        bool begun = true;
+        int r;
+
+        shell("rm -rf root upper data; mkdir -p root/d upper/d/dir data; chmod 700 root/d; echo 1 >root/d/f; echo 1 >root/d/dir-not;"
+              "ln -s a root/d/l; echo 2 >upper/d/f; ln -s b upper/d/l; echo x >upper/d/new; echo y >upper/d/dir/y;"
+              "mkdir upper/d/dir-not");
+        root = open_dir("root");
+        begin(&journal);
+        shell(i < ARRAY_SIZE(deeds) ? deeds[i] : "true");
+        before = photograph();
+        r = changes_commit(&journal.changes, root, journal.blobs, &begun, &err);
+        after = photograph();
+        assert_int_equal(r, i < ARRAY_SIZE(deeds) ? -ESTALE : 0);
+        assert_int_equal(begun, r == 0);
+        if (r < 0)
+            assert_string_equal(before, after);
+    }
+}
+
 static const char image[] = "0123456789abcdef";
 
 static void apply_proven_and_exit(void) {
@@ -491,6 +565,8 @@ int main(void) {
         cmocka_unit_test(death_everywhere),
         cmocka_unit_test(full_disk),
         cmocka_unit_test_setup_teardown(full_disk_that_stays_full, set_up_bare, tear_down_bare),
+        cmocka_unit_test_setup_teardown(written_while_staged, set_up_bare, tear_down_bare),
+        cmocka_unit_test_setup_teardown(written_before_the_commit, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(changed_by_others, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(link_becomes_a_directory, set_up_bare, tear_down_bare),
         cmocka_unit_test(death_before_the_start),
