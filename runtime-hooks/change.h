@@ -23,6 +23,7 @@ struct node {
     uid_t uid;   /* host ids, as the file system has them */
     gid_t gid;
     uint64_t size;    /* NODE_FILE */
+    uint64_t room;    /* NODE_FILE: bytes on the disk where it was read; else 0 */
     int64_t mtime_ns; /* NODE_FILE: since the epoch */
     int64_t ctime_ns; /* NODE_FILE: the last change to it where it was read; else 0 */
     char *target;     /* NODE_SYMLINK */
@@ -73,7 +74,8 @@ int node_read_in(int parent, const char *base, struct node *ret_node, int *ret_f
 /* Gives an open file or directory the owner, mode, time and capability of the node. */
 int node_set_metadata(int fd, const struct node *node);
 
-int node_copy_bytes(int from, int to);
+/* All of size, holes kept. -ESTALE: there is less. */
+int node_copy_bytes(int from, int to, uint64_t size);
 bool node_same_bytes(int a, int b);
 
 /* Same type, owner, mode, link target, capability and size; not: time, content, blob. */

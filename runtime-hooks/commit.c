@@ -46,7 +46,7 @@ static int write_temporary(const struct pass *pass, const struct node *node, int
     out = openat(parent, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return -errno;
-    r = node_copy_bytes(in, out);
+    r = node_copy_bytes(in, out, node->size);
     return r < 0 ? r : node_set_metadata(out, node);
 }
 

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -16,6 +17,9 @@
 #include "shim/base/rooted.h"
 
 #define MAX_CHANGES 100000
+#define MAX_BYTES (UINT64_C(4) << 30)    /* of all files of the set, old and new */
+#define MAX_COMPARED (UINT64_C(16) << 30) /* of those that were looked at; sparse ones cost who made them nothing */
+#define SPARE_ROOM (UINT64_C(16) << 20)   /* left free where the contents are saved */
 #define PYC_MAX (8u << 20) /* a compiled Python file above this is taken as changed */
 
 /* fnmatch(3) patterns; '*' matches '/' too. */
@@ -52,6 +56,7 @@ static const char *const ignored[] = {
 struct walk {
     int upper, root;
     int64_t since_ns;
+    uint64_t compared;
     struct changes *changes;
     struct err *err;
 };
@@ -135,6 +140,15 @@ static int remove_below(struct walk *walk, const char *path) {
     return r;
 }
 
+/* *ret_same: nothing but the time differs. */
+static int compare_bytes(struct walk *walk, const char *path, const struct node *node, int a, int b, bool *ret_same) {
+    walk->compared += node->size;
+    if (node->size > MAX_BYTES || walk->compared > MAX_COMPARED)
+        return err_set(walk->err, EFBIG, "%s is too big to be compared", path);
+    *ret_same = node_same_bytes(a, b);
+    return 0;
+}
+
 /* One path where upper has something of its own. */
 static int compare(struct walk *walk, const char *path, const char *upper_path) {
     struct node before = {0}, after = {0};
@@ -148,8 +162,9 @@ static int compare(struct walk *walk, const char *path, const char *upper_path) 
     /* A log that is there is the service's: what a maintainer script makes of it is no part of a fix,
      * and the next container's is another. */
     same = r == 0 && ((before.type == NODE_FILE && strncmp(path, "/var/log/", 9) == 0) ||
-                      (node_same(&before, &after) &&
-                       (before.type != NODE_FILE || node_same_bytes(fd_before, fd_after))));
+                      node_same(&before, &after));
+    if (same && before.type == NODE_FILE && strncmp(path, "/var/log/", 9) != 0)
+        r = compare_bytes(walk, path, &before, fd_before, fd_after, &same);
     if (r == 0 && !same && is_live(walk, &before)) {
         same = is_old_copy(walk, &after, fd_after);
         r = same ? 0 : written(walk, path);
@@ -380,7 +395,36 @@ static int sync_contents(struct walk *walk, int blobs) {
     return r < 0 ? err_errno(walk->err, -r, "cannot sync the saved files") : 0;
 }
 
+/* A view can hold more than the host has room for. */
+static int check_room(struct walk *walk, int blobs) {
+    uint64_t bytes = 0, room = 0;
+    struct statvfs disk;
+
+    for (size_t i = 0; i < walk->changes->n; i++) {
+        const struct node *const nodes[] = {&walk->changes->list[i].before, &walk->changes->list[i].after};
+
+        for (size_t k = 0; k < ARRAY_SIZE(nodes); k++) {
+            if (nodes[k]->type != NODE_FILE || nodes[k]->same_as)
+                continue;
+            if (nodes[k]->size > MAX_BYTES - bytes)
+                return err_set(walk->err, EFBIG, "the changed files are larger than %u GiB, with %s",
+                               (unsigned)(MAX_BYTES >> 30), walk->changes->list[i].path);
+            bytes += nodes[k]->size;
+            room += nodes[k]->room < nodes[k]->size ? nodes[k]->room : nodes[k]->size;
+        }
+    }
+    if (fstatvfs(blobs, &disk) < 0)
+        return err_errno(walk->err, errno, "cannot see how much room there is for the saved files");
+    return room + SPARE_ROOM > disk.f_bavail * disk.f_frsize
+               ? err_set(walk->err, ENOSPC, "there is no room for %llu bytes of saved files", (unsigned long long)room)
+               : 0;
+}
+
 static int save_contents(struct walk *walk, int blobs) {
+    int room = check_room(walk, blobs);
+
+    if (room < 0)
+        return room;
     for (size_t i = 0; i < walk->changes->n; i++) {
         struct change *change = &walk->changes->list[i];
         char before[32], after[32];

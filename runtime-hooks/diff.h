@@ -16,7 +16,8 @@
  * it), else -ESTALE.
  *
  * Both sides' contents are saved in the directory blobs, which is on upper's file system, and
- * synced. -ENOTSUP for a device, socket or FIFO; -E2BIG beyond 100,000 changes. */
+ * synced. -ENOTSUP for a device, socket or FIFO; -E2BIG beyond 100,000 changes,
+ * -EFBIG beyond 4 GiB of them, -ENOSPC when they find no room. */
 int diff_upper(int upper, int root, int blobs, int64_t since_ns, struct changes *ret_changes, struct err *err);
 
 /* The time that file systems go by now. */

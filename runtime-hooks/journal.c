@@ -50,15 +50,15 @@ int journal_lock(const char *data_dir, const char *id, struct journal *ret_journ
     return 0;
 }
 
-/* The highest number of an entry, 0 for none. */
-static uint64_t last_number(int dir) {
+/* The highest number of an entry up to max, 0 for none. */
+static uint64_t last_number(int dir, uint64_t max) {
     int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     _cleanup_closedir_ DIR *list = copy < 0 ? NULL : fdopendir(copy);
     struct dirent *entry;
     uint64_t number, last = 0;
 
     while (list && (entry = readdir(list)))
-        if (io_parse_u64(entry->d_name, UINT32_MAX, &number) == 0 && number > last)
+        if (io_parse_u64(entry->d_name, max, &number) == 0 && number > last)
             last = number;
     return last;
 }
@@ -98,7 +98,7 @@ int journal_begin(struct journal *journal, struct err *err) {
 
     forget(journal);
     free(journal->dir);
-    journal->dir = entry_path(journal, last_number(journal->lock) + 1);
+    journal->dir = entry_path(journal, last_number(journal->lock, UINT32_MAX) + 1);
     journal->about = json_new(JSON_OBJECT);
     blobs = journal_path(journal, "blobs");
     r = io_mkdir_p(blobs, 0700, err);
@@ -180,26 +180,42 @@ static int read_entry(struct journal *journal, struct err *err) {
     return r < 0 ? err_prefix(err, r, "%s", path) : 0;
 }
 
-int journal_open_last(struct journal *journal, struct err *err) {
-    for (;;) {
-        uint64_t number = last_number(journal->lock);
-        _cleanup_free_ char *file = NULL;
-        int r;
+static bool has_meaning(const char *entry) {
+    _cleanup_free_ char *file = io_format("%s/journal.json", entry);
 
-        forget(journal);
-        if (number == 0)
-            return err_set(err, ENOENT, "the container has no patch of ours");
-        free(journal->dir);
-        journal->dir = entry_path(journal, number);
-        file = journal_path(journal, "journal.json");
-        if (access(file, F_OK) == 0) {
-            r = read_entry(journal, err);
-            return r < 0 ? r : open_blobs(journal, err);
-        }
-        r = journal_remove(journal, err);
-        if (r < 0)
-            return r;
+    return access(file, F_OK) == 0;
+}
+
+int journal_tidy(const struct journal *journal, struct err *err) {
+    uint64_t number = UINT32_MAX;
+    int r = 0;
+
+    while ((number = last_number(journal->lock, number)) > 0) {
+        _cleanup_free_ char *entry = entry_path(journal, number--);
+        int removed = has_meaning(entry) ? 0 : io_remove_tree(AT_FDCWD, entry, err);
+
+        r = r < 0 ? r : removed;
     }
+    return r;
+}
+
+int journal_open_last(struct journal *journal, struct err *err) {
+    uint64_t number = UINT32_MAX;
+    int r;
+
+    journal_tidy(journal, NULL);
+    forget(journal);
+    while ((number = last_number(journal->lock, number)) > 0) {
+        _cleanup_free_ char *entry = entry_path(journal, number--);
+
+        if (!has_meaning(entry))
+            continue;
+        free(journal->dir);
+        journal->dir = take_ptr(entry);
+        r = read_entry(journal, err);
+        return r < 0 ? r : open_blobs(journal, err);
+    }
+    return err_set(err, ENOENT, "the container has no patch of ours");
 }
 
 /* The file that gives the entry meaning goes first: what is left is of invariant 2. */

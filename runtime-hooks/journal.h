@@ -47,8 +47,11 @@ bool journal_is_of(const struct journal *journal, int root);
 /* Makes the entry, with its state, about and changes, durable. */
 int journal_write(struct journal *journal, enum journal_state state, struct err *err);
 
-/* Opens the newest entry. -ENOENT: there is none. An entry of invariant 2 is removed on the way. */
+/* Opens the newest entry, past those of invariant 2. -ENOENT: there is none. */
 int journal_open_last(struct journal *journal, struct err *err);
+
+/* Removes all entries of invariant 2; -ENOTEMPTY: somebody writes there. */
+int journal_tidy(const struct journal *journal, struct err *err);
 
 /* Removes the open entry; the lock stays. */
 int journal_remove(struct journal *journal, struct err *err);

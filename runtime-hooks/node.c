@@ -16,6 +16,7 @@
 
 #define CAPABILITY "security.capability"
 #define CAPABILITY_MAX 64
+#define COPY_STEP (1 << 20)
 
 static char *read_capability(int fd) {
     unsigned char value[CAPABILITY_MAX];
@@ -102,6 +103,7 @@ static int fill_node(int parent, const char *base, const struct stat *st, struct
             return -errno;
         node->type = NODE_FILE;
         node->size = (uint64_t)st->st_size;
+        node->room = (uint64_t)st->st_blocks * 512;
         node->inode = st->st_nlink > 1 ? st->st_ino : 0;
         node->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
         node->ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
@@ -145,17 +147,33 @@ int node_read(int root, const char *path, struct node *ret_node, int *ret_fd, st
     return r < 0 ? err_errno(err, -r, "%s", path) : 0;
 }
 
-int node_copy_bytes(int from, int to) {
-    off_t offset = 0;
+static int copy_range(int from, int to, off_t start, off_t end) {
+    if (lseek(to, start, SEEK_SET) < 0)
+        return -errno;
+    while (start < end) {
+        ssize_t n = sendfile(to, from, &start, end - start > COPY_STEP ? COPY_STEP : (size_t)(end - start));
 
-    for (;;) {
-        ssize_t n = sendfile(to, from, &offset, 1u << 20);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : 0;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n == 0)
+            return -ESTALE; /* it became shorter meanwhile */
     }
+    return 0;
+}
+
+int node_copy_bytes(int from, int to, uint64_t size) {
+    off_t end = (off_t)size, hole = 0;
+    int r = 0;
+
+    while (r == 0 && hole < end) {
+        off_t data = lseek(from, hole, SEEK_DATA);
+
+        if ((data < 0 && errno == ENXIO) || data >= end)
+            break;
+        hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
+        r = hole < 0 ? -errno : copy_range(from, to, data, hole < end ? hole : end);
+    }
+    return r < 0 ? r : ftruncate(to, end) < 0 ? -errno : 0;
 }
 
 bool node_same_bytes(int a, int b) {
@@ -177,7 +195,7 @@ bool node_same_bytes(int a, int b) {
 int node_save(struct node *node, int fd, int blobs, const char *name, struct err *err) {
     _cleanup_close_ int out =
         openat(blobs, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    int r = out < 0 ? -errno : node_copy_bytes(fd, out);
+    int r = out < 0 ? -errno : node_copy_bytes(fd, out, node->size);
 
     if (r < 0)
         return err_errno(err, -r, "cannot save a file as %s", name);

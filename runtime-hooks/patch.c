@@ -192,11 +192,12 @@ static void inherit(void *data) {
     struct err err;
     int r = hold_taken(job->hold) ? 0 : hold_take(&job->target, job->hold, &err);
 
-    /* What the patcher had run on a view may still write there. */
-    cell_free(job->target.cell);
+    cell_free(job->target.cell); /* ends whoever of it still runs there */
     if (r == 0)
-        while ((r = recover(job, NULL, &err)) == -ENOTEMPTY && io_monotonic_ns() < end)
-            poll(NULL, 0, HEIR_LOOK_MS);
+        r = recover(job, NULL, &err);
+    /* What it had run on a view may still write there, where there are no cells. */
+    while (r >= 0 && journal_tidy(&job->journal, NULL) == -ENOTEMPTY && io_monotonic_ns() < end)
+        poll(NULL, 0, HEIR_LOOK_MS);
     if (r != 0)
         set_in(job, false);
     if (r > 0)

@@ -168,44 +168,105 @@ int io_mkdir_p(const char *path, mode_t mode, struct err *err) {
     return 0;
 }
 
-static int remove_entries(int fd, struct err *err) {
-    _cleanup_closedir_ DIR *dir = fdopendir(fd);
-    struct dirent *entry;
+/* A directory on the way down: a descriptor for each would end at the limit of them. */
+struct level {
+    dev_t device;
+    ino_t inode;
+    char *name; /* in it, where the way goes on */
+};
 
-    if (!dir) {
-        int code = errno;
+struct descent {
+    DIR *dir;
+    struct level *levels;
+    size_t n;
+    struct err *err;
+};
 
+static void descent_end(struct descent *descent) {
+    if (descent->dir)
+        closedir(descent->dir);
+    while (descent->n > 0)
+        free(descent->levels[--descent->n].name);
+    free(descent->levels);
+}
+
+static int enter(struct descent *descent, int fd, const char *name) {
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    int code = errno;
+
+    if (!dir && fd >= 0)
         close(fd);
-        return err_errno(err, code, "cannot list a directory");
-    }
-    while ((entry = readdir(dir))) {
-        int r;
-
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        r = io_remove_tree(dirfd(dir), entry->d_name, err);
-        if (r < 0)
-            return r;
-    }
+    if (!dir)
+        return err_errno(descent->err, code, "%s: cannot open", name);
+    if (descent->dir)
+        closedir(descent->dir);
+    descent->dir = dir;
     return 0;
 }
 
+static int go_down(struct descent *descent, const char *name) {
+    _cleanup_free_ char *copy = io_strdup(name); /* an entry is gone with its DIR */
+    struct stat st;
+
+    if (fstat(dirfd(descent->dir), &st) < 0)
+        return err_errno(descent->err, errno, "%s: cannot stat", name);
+    descent->levels = io_grow(descent->levels, descent->n, sizeof(*descent->levels));
+    descent->levels[descent->n++] = (struct level){st.st_dev, st.st_ino, io_strdup(copy)};
+    return enter(descent, openat(dirfd(descent->dir), copy, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), copy);
+}
+
+/* The empty directory goes. Who moves it meanwhile does not lead us elsewhere. */
+static int go_up(struct descent *descent) {
+    struct level *level = &descent->levels[descent->n - 1];
+    _cleanup_free_ char *name = level->name;
+    struct stat st;
+    int r = enter(descent, openat(dirfd(descent->dir), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "..");
+
+    descent->n--;
+    if (r < 0)
+        return r;
+    if (fstat(dirfd(descent->dir), &st) < 0 || st.st_dev != level->device || st.st_ino != level->inode)
+        return err_set(descent->err, ESTALE, "%s: was moved while it was removed", name);
+    return unlinkat(dirfd(descent->dir), name, AT_REMOVEDIR) < 0 && errno != ENOENT
+               ? err_errno(descent->err, errno, "%s: cannot remove", name)
+               : 0;
+}
+
+static int remove_entries(struct descent *descent) {
+    int r = 0;
+
+    while (r == 0) {
+        struct dirent *entry = readdir(descent->dir);
+
+        if (!entry && descent->n == 0)
+            return 0;
+        if (!entry)
+            r = go_up(descent);
+        else if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+                 unlinkat(dirfd(descent->dir), entry->d_name, 0) < 0 && errno != ENOENT)
+            r = errno == EISDIR || errno == EPERM
+                    ? go_down(descent, entry->d_name)
+                    : err_errno(descent->err, errno, "%s: cannot remove", entry->d_name);
+    }
+    return r;
+}
+
 int io_remove_tree(int dirfd, const char *path, struct err *err) {
-    int fd, r;
+    _cleanup_(descent_end) struct descent descent = {.err = err};
+    int r;
 
     if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
         return 0;
     if (errno != EISDIR && errno != EPERM)
         return err_errno(err, errno, "%s: cannot remove", path);
-    fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(err, errno, "%s: cannot open", path);
-    r = remove_entries(fd, err);
+    r = enter(&descent, openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), path);
+    if (r == 0)
+        r = remove_entries(&descent);
     if (r < 0)
         return r;
-    if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        return err_errno(err, errno, "%s: cannot remove", path);
-    return 0;
+    return unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT
+               ? err_errno(err, errno, "%s: cannot remove", path)
+               : 0;
 }
 
 char *io_format(const char *fmt, ...) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "shim/base/io.h"
@@ -139,6 +140,30 @@ static void removes_trees_without_following_links(void **state) {
     assert_int_equal(io_mkdir_p("/dev/null/x", 0700, NULL), -ENOTDIR);
 }
 
+/* Deeper than there are descriptors, and than a path is long. */
+static void removes_deep_trees(void **state) {
+    struct rlimit old, few;
+    int at = dup(dir_fd);
+
+    (void)state;
+    for (int i = 0; i < 10000; i++) {
+        int down;
+
+        assert_int_equal(mkdirat(at, "d", 0700), 0);
+        down = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(down >= 0);
+        close(at);
+        at = down;
+    }
+    close(at);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few = (struct rlimit){32, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    assert_int_equal(io_remove_tree(dir_fd, "d", NULL), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(entries(), 0);
+}
+
 static void parses_numbers_strictly(void **state) {
     static const struct {
         const char *text;
@@ -237,6 +262,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(leaves_nothing_behind_a_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(follows_no_link, set_up, tear_down),
         cmocka_unit_test_setup_teardown(removes_trees_without_following_links, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(removes_deep_trees, set_up, tear_down),
         cmocka_unit_test(parses_numbers_strictly),
         cmocka_unit_test(hashes_like_fnv1a),
         cmocka_unit_test(lists_grow),
