@@ -235,28 +235,49 @@ static int check_rights(const struct check *check, const struct change *change, 
     return 0;
 }
 
-static int check_change(const struct check *check, const struct change *change) {
-    struct said said = {0};
-    bool packed;
+/* What becomes of a change in the next container. */
+enum fate {
+    FATE_KEPT,
+    FATE_GONE,     /* the file is removed, and made anew there */
+    FATE_LEFT_OUT, /* the file stays as it is there */
+};
 
+/* An edited configuration is nobody's word but the container's; the old one goes with the new package as
+ * when dpkg is told to keep it. */
+static bool is_configuration(const struct change *change) {
+    return strncmp(change->path, "/etc/", 5) == 0 && change->before.type == NODE_FILE &&
+           change->after.type == NODE_FILE;
+}
+
+static int check_change(const struct check *check, const struct change *change, enum fate *ret_fate) {
+    bool opened = check->origin->manager->open != NULL;
+    struct said said = {0};
+
+    *ret_fate = FATE_KEPT;
     if (change->after.type == NODE_ABSENT)
         return 0;
-    packed = is_packed(check, change, &said);
-    /* A manager without this opens packages on the host itself: the container has no hand in it. */
-    if (!packed && change->after.type != NODE_DIRECTORY && check->origin->manager->open &&
-        !is_generated(change) && !is_link(check, change) && !is_old(check, change))
-        return refuse(check, change, "is not what a package of the patch has there");
+    /* A manager that opens none unpacks on the host itself: the container has no hand in it. */
+    if (!is_packed(check, change, &said) && opened && change->after.type != NODE_DIRECTORY &&
+        !is_generated(change) && !is_link(check, change) && !is_old(check, change)) {
+        /* Of a source or beside one: loaded in place of it. */
+        if (change->after.type == NODE_FILE && path_is_compiled(change->path))
+            *ret_fate = FATE_GONE;
+        else if (is_configuration(change))
+            *ret_fate = FATE_LEFT_OUT;
+        else
+            return refuse(check, change, "is not what a package of the patch has there");
+        return 0;
+    }
     return check_rights(check, change, &said);
 }
 
-/* Of a source or beside one: loaded in place of it. */
-static bool is_compiled(const struct check *check, const struct change *change) {
-    return change->after.type == NODE_FILE && path_is_compiled(change->path) &&
-           !is_packed(check, change, NULL);
+static enum fate fate_of(const struct check *check, const enum fate *fates, const char *path) {
+    const struct change *change = path ? changes_find(check->origin->changes, path) : NULL;
+
+    return change ? fates[change - check->origin->changes->list] : FATE_KEPT;
 }
 
-/* All that is not compiled Python, which is to be gone. */
-static int keep(const struct check *check, const bool *compiled, struct changes *ret_changes) {
+static int keep(const struct check *check, const enum fate *fates, struct changes *ret_changes) {
     _cleanup_json_ struct json *json = changes_to_json(check->origin->changes);
     _cleanup_changes_ struct changes changes = {0};
     size_t kept = 0;
@@ -264,20 +285,17 @@ static int keep(const struct check *check, const bool *compiled, struct changes 
 
     if (r < 0)
         return r;
-    for (size_t i = 0; i < changes.n; i++) {
-        struct change *change = &changes.list[i];
-        const struct change *first =
-            change->after.same_as ? changes_find(check->origin->changes, change->after.same_as) : NULL;
-
-        if (!compiled[i] && first && compiled[first - check->origin->changes->list])
-            return refuse(check, change, "is a link to a compiled file");
-    }
+    for (size_t i = 0; i < changes.n; i++)
+        if (fates[i] != FATE_LEFT_OUT &&
+            (fate_of(check, fates, changes.list[i].before.same_as) == FATE_LEFT_OUT ||
+             (fates[i] == FATE_KEPT && fate_of(check, fates, changes.list[i].after.same_as) != FATE_KEPT)))
+            return refuse(check, &changes.list[i], "is a link to a file that is not kept");
     for (size_t i = 0; i < changes.n; i++) {
         struct change change = changes.list[i];
 
-        if (compiled[i])
+        if (fates[i] == FATE_GONE)
             node_free(&change.after);
-        if (compiled[i] && change.before.type == NODE_ABSENT)
+        if (fates[i] == FATE_LEFT_OUT || (fates[i] == FATE_GONE && change.before.type == NODE_ABSENT))
             change_free(&change);
         else
             changes.list[kept++] = change;
@@ -311,17 +329,12 @@ static int open_packages(struct check *check, const char *scratch) {
 int origin_check(const struct origin *origin, const char *scratch, struct changes *ret_changes,
                  struct err *err) {
     _cleanup_(check_free) struct check check = {.origin = origin, .err = err};
-    _cleanup_free_ bool *compiled = io_alloc(origin->changes->n, sizeof(*compiled));
+    _cleanup_free_ enum fate *fates = io_alloc(origin->changes->n, sizeof(*fates));
     int r = open_packages(&check, scratch);
 
-    for (size_t i = 0; r == 0 && i < origin->changes->n; i++) {
-        const struct change *change = &origin->changes->list[i];
-
-        compiled[i] = is_compiled(&check, change);
-        if (!compiled[i])
-            r = check_change(&check, change);
-    }
-    return r < 0 ? r : keep(&check, compiled, ret_changes);
+    for (size_t i = 0; r == 0 && i < origin->changes->n; i++)
+        r = check_change(&check, &origin->changes->list[i], &fates[i]);
+    return r < 0 ? r : keep(&check, fates, ret_changes);
 }
 
 static int run(char *const *argv, struct err *err) {

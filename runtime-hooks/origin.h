@@ -19,8 +19,9 @@ struct origin {
 /* *ret_changes: the changes that may be brought into other containers, or -EPERM, naming the first path
  * that may not. It may when it is in one of the packages with the same content, or is one of the lists
  * and caches that installing rewrites, as plain data of root's; and when it gives nobody more rights than
- * the package or the old file did. Compiled Python is left out, as nobody can tell what is in it: the next
- * container's interpreter makes its own. Removals are not judged.
+ * the package or the old file did. Compiled Python becomes absent, as nobody can tell what is in it: the
+ * next container's interpreter makes its own. A file of /etc that a script has edited is left out: the next
+ * container keeps its image's. Removals are not judged.
  * scratch: a directory that does not exist, in which the packages are opened; it is left behind. */
 int origin_check(const struct origin *origin, const char *scratch, struct changes *ret_changes,
                  struct err *err);

@@ -391,8 +391,18 @@ static struct json *event_times(const struct job *job) {
     return fields;
 }
 
+/* The paths that the next container has as they are in the image. */
+static struct json *left_out(const struct changes *all, const struct changes *kept) {
+    struct json *paths = json_new(JSON_ARRAY);
+
+    for (size_t i = 0; i < all->n; i++)
+        if (!changes_find(kept, all->list[i].path) && !path_is_compiled(all->list[i].path))
+            json_append(paths, json_new_string(all->list[i].path));
+    return paths;
+}
+
 /* For the image's next containers, if its packages say so too. */
-static int keep(struct job *job, struct err *err) {
+static int keep(struct job *job, struct json **ret_left_out, struct err *err) {
     const struct patch_request *request = job->request;
     struct journal *journal = &job->journal;
     const struct origin origin = {job->manager,    &job->plan,      &journal->changes,
@@ -404,6 +414,8 @@ static int keep(struct job *job, struct err *err) {
     if (r == 0)
         r = proven_save(request->data_dir, request->image, journal, &changes, err);
     io_remove_tree(AT_FDCWD, scratch, NULL);
+    if (r == 0)
+        *ret_left_out = left_out(&journal->changes, &changes);
     return r;
 }
 
@@ -412,7 +424,7 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
     _cleanup_free_ char *sentence = NULL;
     uint64_t start = io_monotonic_ns();
     struct err own = {0}, why = {0};
-    struct json *times;
+    struct json *times, *left = NULL;
     double ms;
     bool kept;
     int r;
@@ -431,11 +443,13 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
     ms = ms_since(start);
     json_add(job.phases, "total", json_new_double(ms));
     times = event_times(&job);
-    kept = request->image && keep(&job, &why) == 0;
+    kept = request->image && keep(&job, &left, &why) == 0;
     *ret_result = record_result(request, &job.plan, &job.journal.changes, take_ptr(job.phases),
                                 take_ptr(job.restarted), job.interrupted_ns);
     json_add(*ret_result, "kept", json_new_bool(kept));
     json_add(times, "opatch.kept", json_new_bool(kept));
+    if (left)
+        json_add(*ret_result, "left_out", left);
     if (request->image && !kept)
         json_add(*ret_result, "not_kept", json_new_string(why.text));
     sentence = io_format("%s is at %s, %.1f s after the start of the patch%s%s", request->package,

@@ -77,7 +77,7 @@ struct patch_request {
 int patch_plan(const struct patch_request *request, struct json **ret_plan, struct err *err);
 
 /* Applies it. *ret_result: the plan's members and {"changed":{"files","bytes"},"phases_ms":{...},
- * "restarted":[...],"interrupted_ms","kept":bool,"not_kept":"why","vex":{OpenVEX document}}. On failure the
+ * "restarted":[...],"interrupted_ms","kept":bool,"not_kept":"why","left_out":["path"],"vex":{OpenVEX document}}. On failure the
  * container is as it was (the sentence says so, or what could not be brought back), frozen if it was; *ret_result
  * is untouched. */
 int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err);
