@@ -99,7 +99,6 @@ static void judges(void **state) {
         bool named = cases[i].refused && strncmp(err.text, cases[i].refused, strlen(cases[i].refused)) == 0 &&
                      err.text[strlen(cases[i].refused)] == ' ';
 
-        /* A file that root alone has is removed by nothing. */
         if (cases[i].kept ? r != 0 || strcmp(kept, cases[i].kept) != 0 : r != -EPERM || !named)
             fail_msg("row %zu: %d, \"%s\", %s", i, r, kept, err.text);
     }
