@@ -23,9 +23,11 @@
 #include "shim/image.h"
 #include "shim/plan.h"
 #include "shim/runtime.h"
+#include "shim/saved.h"
 
 #define READY_TIMEOUT_MS 2000
 #define ENDING_TIMEOUT_MS 100
+#define LOCK_TIMEOUT_MS 5000 /* those who create before this one, together */
 
 /* Everything of one preparation. */
 struct creation {
@@ -50,36 +52,6 @@ static void creation_free(struct creation *c) {
     cleanup_closep(&c->state_fd);
 }
 
-/* True for a config.json that names a listener of opatch: DIRECTORY/<16 hex digits>/listen. */
-static bool names_our_listener(const char *text) {
-    static const char key[] = "\"listenerPath\":\"", end[] = "/listen";
-    const char *path = strstr(text, key);
-    size_t n;
-
-    if (!path)
-        return false;
-    path += strlen(key);
-    n = strcspn(path, "\"");
-    return n > 16 + strlen(end) && strncmp(path + n - strlen(end), end, strlen(end)) == 0 &&
-           strspn(path + n - strlen(end) - 16, "0123456789abcdef") == 16;
-}
-
-/* After a crash of the host in the middle of a create the changed config.json stands there still, and
- * gives way to the original; another, which an engine has written since, stays. */
-static void restore_leftover(const struct creation *c) {
-    _cleanup_free_ char *text = NULL;
-    struct stat st;
-    size_t size;
-
-    if (fstatat(c->bundle_fd, CREATE_SAVED_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return;
-    if (io_read_file(c->bundle_fd, "config.json", JSON_MAX_SIZE, &text, &size, NULL) == 0 &&
-        !names_our_listener(text))
-        unlinkat(c->bundle_fd, CREATE_SAVED_NAME, 0);
-    else
-        renameat(c->bundle_fd, CREATE_SAVED_NAME, c->bundle_fd, "config.json");
-}
-
 static int open_bundle(struct creation *c, struct err *err) {
     const char *bundle = c->invocation->bundle ? c->invocation->bundle : ".";
 
@@ -100,7 +72,9 @@ static int read_bundle(struct creation *c, struct err *err) {
 
     if (r < 0)
         return r;
-    restore_leftover(c);
+    if (saved_lock(c->bundle_fd, LOCK_TIMEOUT_MS) < 0)
+        return err_set(err, EBUSY, "%s: others create containers from this bundle", c->bundle);
+    saved_restore_leftover(c->bundle_fd);
     if (fstatat(c->bundle_fd, "config.json", &c->config_stat, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(err, errno, "%s/config.json: cannot stat", c->bundle);
     r = json_parse_file(c->bundle_fd, "config.json", JSON_PRESERVE, &c->json, err);
@@ -232,20 +206,19 @@ static int start_keeper(const struct creation *c, struct err *err) {
     return 0;
 }
 
-/* The original keeps its inode under another name, so that putting it back loses nothing. */
 static int replace_config(const struct creation *c, struct err *err) {
     _cleanup_free_ char *text = NULL;
     size_t size;
     int r;
 
     text = json_print(c->json, &size);
-    unlinkat(c->bundle_fd, CREATE_SAVED_NAME, 0);
-    if (linkat(c->bundle_fd, "config.json", c->bundle_fd, CREATE_SAVED_NAME, 0) < 0)
-        return err_errno(err, errno, "%s/config.json: cannot keep the original", c->bundle);
+    r = saved_keep(c->bundle_fd);
+    if (r < 0)
+        return err_errno(err, -r, "%s/config.json: cannot keep the original", c->bundle);
     r = io_replace_volatile(c->bundle_fd, "config.json", text, size, c->config_stat.st_mode & 07777,
                             c->config_stat.st_uid, c->config_stat.st_gid, err);
     if (r < 0)
-        unlinkat(c->bundle_fd, CREATE_SAVED_NAME, 0);
+        unlinkat(c->bundle_fd, SAVED_NAME, 0);
     return r;
 }
 
@@ -312,6 +285,8 @@ void create_prepare(const struct config *config, const struct invocation *invoca
         report(&c, r, &err);
         if (c.state_dir && r != -EEXIST)
             io_remove_tree(AT_FDCWD, c.state_dir, NULL);
+        if (c.bundle_fd >= 0)
+            saved_unlock(c.bundle_fd); /* a keeper that is not needed may hold it too */
     }
     creation_free(&c);
 }
@@ -343,10 +318,10 @@ static bool abandon(const struct config *config, const struct invocation *invoca
         c.state_dir = state_dir(config->state_dir, invocation->root, invocation->id);
         taken = is_taken(c.state_dir);
         served = taken && io_read_file(c.bundle_fd, "config.json", JSON_MAX_SIZE, &text, &size, NULL) == 0 &&
-                 names_our_listener(text);
+                 saved_names_listener(text);
         io_replace_abandon(c.bundle_fd, "config.json", preparer);
-        if (!served)
-            restore_leftover(&c);
+        if (!served && saved_lock(c.bundle_fd, ENDING_TIMEOUT_MS) == 0)
+            saved_restore_leftover(c.bundle_fd);
         if (!taken)
             io_remove_tree(AT_FDCWD, c.state_dir, NULL);
     }

@@ -14,15 +14,12 @@
 
 struct invocation;
 
-/* The original config.json while the changed one stands in its place, in the same directory. */
-#define CREATE_SAVED_NAME ".config.json.before-opatch"
-
 /* Descriptors that opatch-keeper is started with. */
 enum keeper_fd {
     KEEPER_LISTEN = 3, /* listening socket, named in the bundle */
     KEEPER_READY,      /* pipe: one byte when it serves */
     KEEPER_STATE,      /* the container's state directory */
-    KEEPER_BUNDLE,     /* the bundle directory */
+    KEEPER_BUNDLE,     /* the bundle directory, locked until config.json is the original again */
     KEEPER_CALLER,     /* pidfd of the runtime process that creates the container */
     KEEPER_FDS         /* first free number */
 };

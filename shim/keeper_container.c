@@ -15,7 +15,7 @@
 #include "shim/base/event.h"
 #include "shim/base/io.h"
 #include "shim/base/tally.h"
-#include "shim/create.h"
+#include "shim/saved.h"
 #include "shim/watches.h"
 
 #define MONITOR_END_MS 2000
@@ -109,19 +109,14 @@ void keeper_note_start(struct keeper *keeper) {
 }
 
 void keeper_restore_config(struct keeper *keeper) {
+    _cleanup_free_ char *listener = io_format("%s/listen", keeper->dir);
     int bundle = shared_fd(keeper->shared, HELD_BUNDLE);
-    _cleanup_free_ char *text = NULL, *listener = NULL;
-    size_t size;
 
     if (atomic_load(&keeper->shared->restored))
         return;
-    /* Only what we put there is replaced: an engine may have written another since. */
-    listener = io_format("%s/listen", keeper->dir);
-    if (io_read_file(bundle, "config.json", 16u << 20, &text, &size, NULL) == 0 &&
-        memmem(text, size, listener, strlen(listener)))
-        renameat(bundle, CREATE_SAVED_NAME, bundle, "config.json");
-    else
-        unlinkat(bundle, CREATE_SAVED_NAME, 0);
+    if (saved_lock(bundle, 0) == 0) /* else it has been taken from us, with the bundle as it was */
+        saved_restore(bundle, listener);
+    saved_unlock(bundle);
     atomic_store(&keeper->shared->restored, 1);
 }
 
@@ -210,7 +205,7 @@ static int remove_leftover(const char *dir, const struct state *state, void *dat
         return 0;
     bundle = open(state->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (bundle >= 0)
-        renameat(bundle, CREATE_SAVED_NAME, bundle, "config.json");
+        renameat(bundle, SAVED_NAME, bundle, "config.json");
     io_remove_tree(AT_FDCWD, dir, NULL);
     return 0;
 }

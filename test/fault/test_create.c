@@ -11,6 +11,7 @@
 #include "shim/base/io.h"
 #include "shim/base/state.h"
 #include "shim/create.h"
+#include "shim/saved.h"
 #include "test/fault/fault.h"
 #include "test/unit/unit.h"
 
@@ -97,7 +98,7 @@ static void begin_anew(void) {
 
 /* What holds after any single failure. */
 static void check(const char *function, unsigned n) {
-    _cleanup_free_ char *text = read_text(bundle, "config.json"), *saved = read_text(bundle, CREATE_SAVED_NAME);
+    _cleanup_free_ char *text = read_text(bundle, "config.json"), *saved = read_text(bundle, SAVED_NAME);
 
     if (!text)
         fail_msg("%s %u: no config.json", function, n);
@@ -132,7 +133,7 @@ static void a_container_starts_whatever_fails(void **unused) {
         bool came = true;
 
         for (unsigned n = 1; came; n++) {
-            _cleanup_free_ char *saved = io_format("%s/" CREATE_SAVED_NAME, bundle);
+            _cleanup_free_ char *saved = io_format("%s/" SAVED_NAME, bundle);
 
             unlink(saved);
             begin_anew();
