@@ -67,6 +67,25 @@ static int open_bundle(struct creation *c, struct err *err) {
     return 0;
 }
 
+/* Owner and mode are those of the file that was read, be it behind a symbolic link: what stands in its
+ * place names hooks that root runs. */
+static int read_config(struct creation *c, struct err *err) {
+    _cleanup_close_ int fd = openat(c->bundle_fd, "config.json", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    _cleanup_free_ char *text = NULL;
+    size_t size;
+    int r;
+
+    if (fd < 0 || fstat(fd, &c->config_stat) < 0)
+        return err_errno(err, errno, "%s/config.json: cannot open", c->bundle);
+    if (!S_ISREG(c->config_stat.st_mode))
+        return err_set(err, EINVAL, "%s/config.json: not a regular file", c->bundle);
+    r = io_read_fd(fd, "config.json", JSON_MAX_SIZE, &text, &size, err);
+    if (r < 0)
+        return r;
+    r = json_parse(text, size, JSON_PRESERVE, &c->json, err);
+    return r < 0 ? err_prefix(err, r, "config.json") : 0;
+}
+
 static int read_bundle(struct creation *c, struct err *err) {
     int r = open_bundle(c, err);
 
@@ -75,9 +94,7 @@ static int read_bundle(struct creation *c, struct err *err) {
     if (saved_lock(c->bundle_fd, LOCK_TIMEOUT_MS) < 0)
         return err_set(err, EBUSY, "%s: others create containers from this bundle", c->bundle);
     saved_restore_leftover(c->bundle_fd);
-    if (fstatat(c->bundle_fd, "config.json", &c->config_stat, AT_SYMLINK_NOFOLLOW) < 0)
-        return err_errno(err, errno, "%s/config.json: cannot stat", c->bundle);
-    r = json_parse_file(c->bundle_fd, "config.json", JSON_PRESERVE, &c->json, err);
+    r = read_config(c, err);
     return r < 0 ? r : image_identify(c->json, c->bundle, &c->image, err);
 }
 

@@ -37,14 +37,19 @@ class Opatch:
         self.data = os.path.join(self.directory, "data")
         self.config = os.path.join(self.directory, "opatch.json")
         debs = os.environ.get("OPATCH_DEBS")
-        content = {"state_dir": os.path.join(self.directory, "state"), "data_dir": self.data,
-                   "signature_dirs": [SIGNATURES], "package_dirs": [debs] if debs else [],
-                   "runtime": shutil.which("runc", path="/usr/local/sbin:/usr/sbin:/usr/bin"),
-                   **settings}
+        self.content = {"state_dir": os.path.join(self.directory, "state"), "data_dir": self.data,
+                        "signature_dirs": [SIGNATURES], "package_dirs": [debs] if debs else [],
+                        "runtime": shutil.which("runc", path="/usr/local/sbin:/usr/sbin:/usr/bin"),
+                        **settings}
         os.makedirs(self.directory, exist_ok=True)
-        with open(self.config, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
         self.env = {"OPATCH_CONFIG": self.config}
+        self.set()
+
+    def set(self, **settings):
+        """Change the configuration for what is started from now on."""
+        self.content.update(settings)
+        with open(self.config, "w", encoding="utf-8") as file:
+            json.dump(self.content, file, indent=1)
 
     def command(self, *words, check=True, timeout=300):
         """Run an opatch command of its own: its standard output."""
