@@ -74,6 +74,8 @@ void keeper_tell_started(struct keeper *keeper) {
     uint64_t watched = 0;
     unsigned n = 0;
 
+    if (!state_alive(&keeper->state)) /* its number may be another's by now */
+        return;
     snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
     fds[0] = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     fds[1] = open_cgroup_file(pid, "cpuacct", "cpuacct.usage", "cpu.stat", O_RDONLY);
@@ -92,16 +94,8 @@ void keeper_tell_started(struct keeper *keeper) {
         close(sent[i]);
 }
 
-/* The notification names a thread; the process is its group. */
-static pid_t thread_group(pid_t tid) {
-    _cleanup_free_ char *path = io_format("/proc/%d/status", (int)tid);
-    uint64_t group;
-
-    return io_status_value(AT_FDCWD, path, "\nTgid:", 10, &group) < 0 ? tid : (pid_t)group;
-}
-
 void keeper_note_start(struct keeper *keeper) {
-    keeper->state.init_pid = thread_group(atomic_load(&keeper->shared->tally->init_pid));
+    keeper->state.init_pid = atomic_load(&keeper->shared->tally->init_pid);
     keeper->state.init_starttime = state_starttime(keeper->state.init_pid);
     keeper_save(keeper);
     keeper_tell_started(keeper);
@@ -120,16 +114,27 @@ void keeper_restore_config(struct keeper *keeper) {
     atomic_store(&keeper->shared->restored, 1);
 }
 
+/* Opens the freezer of the container, unless init's number is another's by now. Of a dead init that nobody
+ * has waited for the cgroup is still known, and what is frozen in there must go on. */
+static int open_freezer(const struct state *state, bool freeze, const char **ret_word) {
+    uint64_t starttime = state_starttime(state->init_pid);
+    int fd;
+
+    if (freeze ? !state_alive(state) : starttime != 0 && starttime != state->init_starttime)
+        return -1;
+    *ret_word = freeze ? "FROZEN" : "THAWED";
+    fd = open_cgroup_file(state->init_pid, "freezer", "freezer.state", "", O_WRONLY);
+    if (fd >= 0)
+        return fd;
+    *ret_word = freeze ? "1" : "0";
+    return open_cgroup_file(state->init_pid, "", "", "cgroup.freeze", O_WRONLY);
+}
+
 int keeper_freeze(struct keeper *keeper, bool freeze) {
-    pid_t pid = keeper->state.init_pid;
-    _cleanup_close_ int fd = open_cgroup_file(pid, "freezer", "freezer.state", "", O_WRONLY);
-    const char *word = freeze ? "FROZEN" : "THAWED";
+    const char *word = "";
+    _cleanup_close_ int fd = open_freezer(&keeper->state, freeze, &word);
     int r;
 
-    if (fd < 0) {
-        fd = open_cgroup_file(pid, "", "", "cgroup.freeze", O_WRONLY);
-        word = freeze ? "1" : "0";
-    }
     /* Said first: a patcher that gives the container back frozen looks there afterwards. */
     keeper->state.held = freeze && fd >= 0;
     keeper_save(keeper);

@@ -39,17 +39,28 @@ static void close_polled(struct shared *s, int fd) {
     close(fd);
 }
 
+/* The process that the runtime says its message is about: the first "pid" of the container process state,
+ * which its own words alone come before; 0 when it gives none. */
+static pid_t stated_pid(const char *text) {
+    static const char key[] = "\"pid\":";
+    const char *at = strstr(text, key);
+    long pid = at ? strtol(at + strlen(key), NULL, 10) : 0;
+
+    return pid > 0 && pid <= INT32_MAX ? (pid_t)pid : 0;
+}
+
 /* The runtime sends the notify descriptor with the first bytes of the container's state, which may
  * come in several pieces and are read to the end so that its writes never fail. */
 void keeper_serve_connection(struct keeper *keeper, int connection) {
-    char text[8192], control[CMSG_SPACE(sizeof(int) * 8)];
-    struct iovec iov = {text, sizeof(text)};
+    char text[8193], control[CMSG_SPACE(sizeof(int) * 8)];
+    struct iovec iov = {text, sizeof(text) - 1};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1,
                          .msg_control = control, .msg_controllen = sizeof(control)};
     ssize_t n = recvmsg(connection, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    text[n > 0 ? n : 0] = '\0';
     for (struct cmsghdr *cmsg = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL; cmsg;
          cmsg = CMSG_NXTHDR(&msg, cmsg)) {
         int fds[8];
@@ -59,7 +70,7 @@ void keeper_serve_connection(struct keeper *keeper, int connection) {
             continue;
         memcpy(fds, CMSG_DATA(cmsg), size);
         for (size_t i = 0; i < size / sizeof(int); i++)
-            if (!is_notify_fd(fds[i]) || shared_add_listener(keeper->shared, fds[i]) < 0)
+            if (!is_notify_fd(fds[i]) || shared_add_listener(keeper->shared, fds[i], stated_pid(text)) < 0)
                 close(fds[i]);
         keeper_restore_config(keeper);
     }
@@ -135,7 +146,7 @@ void keeper_sweep(struct keeper *keeper) {
         if (fd == dirfd(dir) || is_ready_pipe(fd) || is_held(s, fd))
             continue;
         if (is_notify_fd(fd))
-            shared_add_listener(s, fd);
+            shared_add_listener(s, fd, 0);
         else if (is_connection(fd))
             poll_connection(keeper, fd); /* mostly EEXIST */
         else

@@ -25,17 +25,40 @@ struct responder {
     struct evidence_reader evidence;
 };
 
+/* The process whose program this call starts, or 0. A hook that the runtime starts from inside, under the
+ * same filter, is another process than the listener's. */
+static pid_t starting(struct listener *listener, const struct seccomp_notif *notif, bool is_exec) {
+    pid_t program = atomic_load(&listener->program), process = (pid_t)notif->pid;
+
+    if (program && !is_exec)
+        return 0;
+    if (process != program)
+        process = shared_thread_group(process);
+    if (!program)
+        atomic_store(&listener->program, program = process);
+    return is_exec && process == program ? process : 0;
+}
+
+/* From the start of the container's program on, and of every other from its own. */
+static bool is_counted(const struct shared *shared, const struct listener *listener, bool running, bool starts) {
+    if (atomic_load(&shared->tally->exec_ns) == 0)
+        return starts && atomic_load(&listener->init);
+    return running || starts;
+}
+
 static void answer(struct responder *r, struct listener *listener, struct seccomp_notif *notif) {
     struct seccomp_notif_resp reply = {.id = notif->id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
     struct shared *shared = r->shared;
-    bool running = atomic_load(&listener->running) != 0, starts;
+    bool running = atomic_load(&listener->running) != 0;
+    pid_t starts = 0;
     uint64_t args[6];
     int row;
 
     memcpy(args, notif->data.args, sizeof(args));
     row = decode_call(r->decode, notif->data.arch, notif->data.nr, args);
-    starts = !running && row >= 0 && (row == r->row_execve || row == r->row_execveat);
-    if (!running && !starts)
+    if (!running)
+        starts = starting(listener, notif, row >= 0 && (row == r->row_execve || row == r->row_execveat));
+    if (!is_counted(shared, listener, running, starts != 0))
         row = -1;
     atomic_store(&shared->starts, starts);
     atomic_store(&shared->row, row);
@@ -48,7 +71,7 @@ static void answer(struct responder *r, struct listener *listener, struct seccom
         return; /* cancelled by a signal: it comes again and counts then */
     }
     if (starts)
-        shared_note_start(shared, listener, (pid_t)notif->pid);
+        shared_note_start(shared, listener, starts);
     if (row >= 0)
         atomic_fetch_add_explicit(&shared->tally->counts[row], 1, memory_order_relaxed);
 }

@@ -2,9 +2,13 @@
 #include "shim/shared.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -96,7 +100,7 @@ bool shared_ended(struct shared *shared, enum held place) {
     return ended.fd >= 0 && poll(&ended, 1, 0) == 1;
 }
 
-int shared_add_listener(struct shared *shared, int fd) {
+int shared_add_listener(struct shared *shared, int fd, pid_t program) {
     /* The caller's CPU is handed to us and back without a detour (kernel 6.6; older ones refuse). */
     (void)!ioctl(fd, NOTIF_SET_FLAGS, NOTIF_SYNC_WAKE_UP);
     for (uint32_t i = 0; i < LISTENERS_MAX; i++) {
@@ -106,6 +110,8 @@ int shared_add_listener(struct shared *shared, int fd) {
         if (atomic_load(&listener->use) != SLOT_FREE)
             continue;
         listener->fd = fd;
+        atomic_store(&listener->init, !atomic_load(&shared->ever_live));
+        atomic_store(&listener->program, program);
         atomic_store(&listener->running, 0);
         atomic_store(&listener->use, SLOT_LIVE);
         atomic_fetch_add(&shared->live, 1);
@@ -119,14 +125,31 @@ int shared_add_listener(struct shared *shared, int fd) {
     return -ENOSPC;
 }
 
-void shared_note_start(struct shared *shared, struct listener *listener, pid_t pid) {
+pid_t shared_thread_group(pid_t tid) {
+    static const char key[] = "\nTgid:\t";
+    char path[40], text[512];
+    const char *line;
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    line = strstr(text, key);
+    return line ? (pid_t)strtol(line + strlen(key), NULL, 10) : tid;
+}
+
+void shared_note_start(struct shared *shared, struct listener *listener, pid_t process) {
     struct tally *tally = shared->tally;
     uint64_t one = 1;
 
     atomic_store(&listener->running, 1);
     atomic_fetch_add(&tally->entries, 1);
-    if (atomic_load(&tally->exec_ns) == 0) {
-        atomic_store(&tally->init_pid, pid);
+    if (atomic_load(&listener->init) && atomic_load(&tally->exec_ns) == 0) {
+        atomic_store(&tally->init_pid, process);
         atomic_store(&tally->exec_ns, io_monotonic_ns());
         (void)!write(shared_fd(shared, HELD_WAKE), &one, sizeof(one));
     }
@@ -137,6 +160,7 @@ void shared_release_in_flight(struct shared *shared) {
     const struct seccomp_notif *notif = &shared->received.notif;
     struct seccomp_notif_resp reply = {.id = notif->id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
     int slot = atomic_load(&shared->serving), row = atomic_load(&shared->row);
+    int starts = atomic_load(&shared->starts);
     struct listener *listener = &shared->listeners[slot];
 
     if (reply.id == 0 || atomic_load(&listener->use) != SLOT_LIVE)
@@ -144,6 +168,6 @@ void shared_release_in_flight(struct shared *shared) {
     if (ioctl(listener->fd, SECCOMP_IOCTL_NOTIF_SEND, &reply) == 0 && row >= 0)
         atomic_fetch_add(&shared->tally->counts[row], 1);
     /* Also when it was answered already: then only this was missing. */
-    if (atomic_load(&shared->starts))
-        shared_note_start(shared, listener, (pid_t)notif->pid);
+    if (starts)
+        shared_note_start(shared, listener, starts);
 }

@@ -26,7 +26,9 @@ enum slot_use { SLOT_FREE, SLOT_LIVE };
 struct listener {
     _Atomic int use;
     int fd;
-    _Atomic int running; /* the container's program has started: its calls count */
+    _Atomic int init;    /* of the container's first process, not of one that entered later */
+    _Atomic int program; /* process that becomes its program; 0: whoever calls first */
+    _Atomic int running; /* the program has started: its calls count */
 };
 
 /* Places of the descriptors that are kept; -1 where there is none. */
@@ -66,7 +68,7 @@ struct shared {
     /* the notification in flight */
     _Atomic int serving; /* its slot */
     _Atomic int row;     /* its feature, -1: not counted */
-    _Atomic int starts;  /* it starts the container's program */
+    _Atomic int starts;  /* process whose program it starts, 0: none */
     union {
         struct seccomp_notif notif;
         char room[256]; /* as much as SECCOMP_GET_NOTIF_SIZES may ask for */
@@ -97,12 +99,17 @@ int shared_reap(struct shared *shared, enum held place);
 /* True when the process whose pidfd is there has ended. */
 bool shared_ended(struct shared *shared, enum held place);
 
-/* Puts a notify descriptor into a slot and under the responder's poll. -ENOSPC when full. */
-int shared_add_listener(struct shared *shared, int fd);
+/* Puts a notify descriptor into a slot and under the responder's poll. The first is that of the
+ * container's init, for nobody can enter before that; program: process that the runtime says it is of,
+ * 0: it does not say. -ENOSPC when full. */
+int shared_add_listener(struct shared *shared, int fd, pid_t program);
 
-/* The first exec under a listener is the runtime's init becoming the container's program; what was
- * before it was the runtime's own. */
-void shared_note_start(struct shared *shared, struct listener *listener, pid_t pid);
+/* The process that a thread belongs to; the thread itself when it is gone. Allocates nothing. */
+pid_t shared_thread_group(pid_t tid);
+
+/* The first exec of a listener's own process is the runtime's init becoming the container's program; what
+ * was before it, and hooks that the runtime starts from there, were the runtime's own. */
+void shared_note_start(struct shared *shared, struct listener *listener, pid_t process);
 
 /* Answers the notification that a killed responder had received, and completes its count. */
 void shared_release_in_flight(struct shared *shared);
