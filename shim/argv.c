@@ -85,8 +85,8 @@ void argv_parse(int argc, char *const argv[], struct invocation *ret) {
         else if (is_flag(name, size, "log-format"))
             ret->log_json = value && strcmp(value, "json") == 0;
     }
-    if (ret->verb && (strcmp(ret->verb, "create") == 0 || strcmp(ret->verb, "run") == 0 ||
-                      strcmp(ret->verb, "restore") == 0)) {
+    /* Not restore: the filters of what it starts are those of the checkpoint, and come without a listener. */
+    if (ret->verb && (strcmp(ret->verb, "create") == 0 || strcmp(ret->verb, "run") == 0)) {
         ret->creates = true;
         parse_create(argc, argv, ret);
     }

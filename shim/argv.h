@@ -7,7 +7,7 @@
 struct invocation {
     const char *verb;        /* first word that is no flag; NULL: only global flags */
     int verb_index;          /* its place in argv */
-    bool creates;            /* create, run or restore: a container starts */
+    bool creates;            /* create or run: a container starts that can be watched */
     const char *root;        /* --root, or "" */
     const char *log;         /* --log file, or NULL */
     bool log_json;           /* --log-format json */

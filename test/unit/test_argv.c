@@ -51,7 +51,7 @@ static const struct expected cases[] = {
      {.verb = "create", .creates = true, .root = "", .config_file = "/c.json", .id = "c1"}},
     {"crun create -f /c.json c1", {.verb = "create", .creates = true, .root = "", .config_file = "/c.json", .id = "c1"}},
     {"runc restore --bundle /b --image-path=/i c1",
-     {.verb = "restore", .creates = true, .root = "", .bundle = "/b", .id = "c1"}},
+     {.verb = "restore", .root = ""}},
     {"runc run -- c1", {.verb = "run", .creates = true, .root = "", .id = "c1"}},
     /* names that look like something else */
     {"runc start create", {.verb = "start", .root = ""}},
