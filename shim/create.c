@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "shim/able.h"
 #include "shim/argv.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/event.h"
@@ -33,6 +34,7 @@
 struct creation {
     const struct config *config;
     const struct invocation *invocation;
+    const char *low_level; /* path of the runtime */
     char bundle[PATH_MAX];
     int bundle_fd, listen_fd, state_fd;
     struct stat config_stat;
@@ -126,10 +128,8 @@ static int make_state(struct creation *c, struct err *err) {
         .phase = io_strdup(phase_name(PHASE_LEARNING)),
         .created_ns = io_realtime_ns(),
     };
-    int r = io_mkdir_p(c->config->state_dir, 0700, err);
+    int r = io_mkdir_p(c->config->data_dir, 0700, err);
 
-    if (r == 0)
-        r = io_mkdir_p(c->config->data_dir, 0700, err);
     c->state_dir = state_dir(c->config->state_dir, c->invocation->root, id);
     if (r == 0 && is_taken(c->state_dir))
         r = err_set(err, EEXIST, "a container of this id exists");
@@ -144,6 +144,17 @@ static int make_state(struct creation *c, struct err *err) {
         return r;
     c->state_fd = open(c->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return c->state_fd < 0 ? err_errno(err, errno, "%s", c->state_dir) : 0;
+}
+
+/* Else it would not start with a listener. */
+static int check_able(const struct creation *c, struct err *err) {
+    int r = io_mkdir_p(c->config->state_dir, 0700, err);
+
+    if (r == 0)
+        r = able_kernel(err);
+    if (r == 0)
+        r = able_here(err);
+    return r < 0 ? r : able_runtime(c->low_level, c->config->state_dir, err);
 }
 
 static int bind_listener(struct creation *c, struct err *err) {
@@ -251,7 +262,7 @@ static void add_hook(struct creation *c) {
 }
 
 static void report(const struct creation *c, int code, const struct err *why) {
-    _cleanup_close_ int fd = event_open(c->config->data_dir);
+    _cleanup_close_ int fd = io_mkdir_p(c->config->data_dir, 0700, NULL) < 0 ? -1 : event_open(c->config->data_dir);
     _cleanup_free_ char *output = io_format("Container %s is not watched: %s",
                                             c->invocation->id ? c->invocation->id : "?", why->text);
     struct event event = {
@@ -273,13 +284,16 @@ void create_refuse(const struct config *config, const struct invocation *invocat
     report(&c, -EINVAL, why);
 }
 
-void create_prepare(const struct config *config, const struct invocation *invocation, pid_t runtime) {
-    struct creation c = {.config = config, .invocation = invocation, .runtime = runtime,
+void create_prepare(const struct config *config, const struct invocation *invocation, const char *low_level,
+                    pid_t runtime) {
+    struct creation c = {.config = config, .invocation = invocation, .low_level = low_level, .runtime = runtime,
                          .bundle_fd = -1, .listen_fd = -1, .state_fd = -1};
     struct plan plan;
     struct err err = {0};
     int r = read_bundle(&c, &err);
 
+    if (r == 0)
+        r = check_able(&c, &err);
     if (r == 0)
         r = make_state(&c, &err);
     if (r == 0)
@@ -311,13 +325,14 @@ void create_prepare(const struct config *config, const struct invocation *invoca
 struct preparation {
     const struct config *config;
     const struct invocation *invocation;
+    const char *low_level;
     pid_t runtime;
 };
 
 static void prepare(void *data) {
     const struct preparation *p = data;
 
-    create_prepare(p->config, p->invocation, p->runtime);
+    create_prepare(p->config, p->invocation, p->low_level, p->runtime);
 }
 
 /* After the process that prepared it died at any instruction: takes back what no keeper serves. False
@@ -346,8 +361,8 @@ static bool abandon(const struct config *config, const struct invocation *invoca
     return !served;
 }
 
-void create_guarded(const struct config *config, const struct invocation *invocation) {
-    struct preparation preparation = {config, invocation, getpid()};
+void create_guarded(const struct config *config, const struct invocation *invocation, const char *low_level) {
+    struct preparation preparation = {config, invocation, low_level, getpid()};
     struct err err = {0};
     pid_t preparer;
     int r = guard_run(prepare, &preparation, CREATE_TIMEOUT_MS, &preparer);

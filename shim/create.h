@@ -28,11 +28,12 @@ enum keeper_fd {
 void create_refuse(const struct config *config, const struct invocation *invocation,
                    const struct err *why);
 
-/* Prepares one container for the process that becomes the runtime. Failures that keep it from being
+/* Prepares one container for the process that becomes the runtime, whose path is low_level. Failures that keep it from being
  * watched are reported as an event, never to the engine. */
-void create_prepare(const struct config *config, const struct invocation *invocation, pid_t runtime);
+void create_prepare(const struct config *config, const struct invocation *invocation, const char *low_level,
+                    pid_t runtime);
 
 /* The same for this process, in a child: if that crashes, finds no memory or takes more than
  * CREATE_TIMEOUT_MS, the container starts all the same, unwatched, and an event says so. */
-void create_guarded(const struct config *config, const struct invocation *invocation);
+void create_guarded(const struct config *config, const struct invocation *invocation, const char *low_level);
 #define CREATE_TIMEOUT_MS 10000

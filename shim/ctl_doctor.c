@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <linux/seccomp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/able.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/ctl.h"
@@ -23,11 +21,14 @@ static int line(enum verdict verdict, const char *what, const char *detail) {
     return verdict == BAD;
 }
 
+static int able(const char *what, const char *good, int r, const struct err *err) {
+    return line(r == 0 ? GOOD : BAD, what, r == 0 ? good : err->text);
+}
+
 int ctl_doctor(const struct config *config, int argc, char *argv[]) {
     static const char *const programs[] = {"opatch-keeper",   "opatch-monitor", "opatch-train",
                                            "opatch-counters", "opatch-patch",   "opatch-hook"};
     const struct passwd *account = getpwnam(config->user);
-    struct seccomp_notif_sizes sizes;
     _cleanup_free_ char *runtime = NULL;
     struct err err = {0};
     struct stat st;
@@ -40,8 +41,10 @@ int ctl_doctor(const struct config *config, int argc, char *argv[]) {
     bad += line(found == 0 ? GOOD : BAD, "low-level runtime", found == 0 ? runtime : err.text);
     bad += line(geteuid() == 0 ? GOOD : BAD, "privilege",
                 geteuid() == 0 ? "root" : "containers of this user are not watched");
-    found = (int)syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes);
-    bad += line(found == 0 ? GOOD : BAD, "seccomp user notification", "kernel 5.5 or newer");
+    bad += able("seccomp user notification", "kernel 5.7 or newer", able_kernel(&err), &err);
+    bad += able("no listener around us", "none", able_here(&err), &err);
+    if (found == 0)
+        bad += able("notification by that runtime", "it is able", able_runtime(runtime, config->state_dir, &err), &err);
     for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
         _cleanup_free_ char *path = runtime_sibling(programs[i]);
 

@@ -91,7 +91,7 @@ int main(int argc, char *argv[]) {
         return 1;
     }
     if (invocation.creates && config.mode != MODE_OFF && is_host_root())
-        create_guarded(&config, &invocation);
+        create_guarded(&config, &invocation, runtime);
     argv[0] = runtime; /* it names itself by this in its help */
     execv(runtime, argv);
     err_errno(&err, errno, "cannot execute %s", runtime);

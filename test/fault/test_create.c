@@ -86,9 +86,9 @@ static void prepare(bool guarded) {
     struct invocation invocation = {.verb = "create", .creates = true, .root = "/r", .id = "c", .bundle = bundle};
 
     if (guarded)
-        create_guarded(&config, &invocation);
+        create_guarded(&config, &invocation, "/nonexistent");
     else
-        create_prepare(&config, &invocation, getpid());
+        create_prepare(&config, &invocation, "/nonexistent", getpid());
 }
 
 static void begin_anew(void) {
