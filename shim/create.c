@@ -114,6 +114,12 @@ static bool is_taken(const char *dir) {
     return state_is_held(dir);
 }
 
+static int fill_state(const char *dir, const struct state *state, struct err *err) {
+    int r = io_mkdir_p(dir, 0700, err);
+
+    return r < 0 ? r : state_save(dir, state, err);
+}
+
 /* The state directory is made anew: one that is there belongs to a container that is gone. */
 static int make_state(struct creation *c, struct err *err) {
     const char *id = c->invocation->id;
@@ -136,9 +142,9 @@ static int make_state(struct creation *c, struct err *err) {
     if (r == 0)
         r = io_remove_tree(AT_FDCWD, c->state_dir, err);
     if (r == 0)
-        r = io_mkdir_p(c->state_dir, 0700, err);
-    if (r == 0)
-        r = state_save(c->state_dir, &state, err);
+        r = fill_state(c->state_dir, &state, err);
+    if (r == -ENOENT) /* the keeper of a container that is gone has removed it, which it can while it is empty */
+        r = fill_state(c->state_dir, &state, err);
     state_free(&state);
     if (r < 0)
         return r;

@@ -31,7 +31,7 @@ void keeper_sweep(struct keeper *keeper);
  * state, puts the bundle's original configuration back and tells the monitor. */
 void keeper_note_start(struct keeper *keeper);
 void keeper_restore_config(struct keeper *keeper);
-/* Writes state.json, if the directory still is this container's. */
+/* Writes state.json into the directory that is this container's. */
 void keeper_save(struct keeper *keeper);
 /* Freezes or thaws the container's cgroup (v1 freezer or v2 cgroup.freeze). Negative errno. */
 int keeper_freeze(struct keeper *keeper, bool freeze);

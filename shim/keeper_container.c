@@ -146,19 +146,17 @@ int keeper_freeze(struct keeper *keeper, bool freeze) {
     return r;
 }
 
-/* A container of the same id may have been created since, with a directory of its own there. */
-static bool is_own_directory(const struct keeper *keeper) {
-    struct stat own, there;
-
-    return fstat(shared_fd(keeper->shared, HELD_STATE), &own) == 0 &&
-           fstatat(AT_FDCWD, keeper->dir, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-           own.st_dev == there.st_dev && own.st_ino == there.st_ino;
-}
-
+/* A container of the same id may have been created since, with a directory of its own at the path: ours is
+ * the one that we hold. */
 void keeper_save(struct keeper *keeper) {
     keeper->state.keeper_pid = getpid();
-    if (is_own_directory(keeper))
-        state_save(keeper->dir, &keeper->state, NULL);
+    state_save_at(shared_fd(keeper->shared, HELD_STATE), &keeper->state, NULL);
+}
+
+/* Another's directory at the path is not empty. */
+static void remove_state(struct keeper *keeper) {
+    io_empty_directory(shared_fd(keeper->shared, HELD_STATE), NULL);
+    rmdir(keeper->dir);
 }
 
 static void write_stopped(struct keeper *keeper) {
@@ -191,8 +189,7 @@ void keeper_clean_up(struct keeper *keeper) {
 
     keeper_restore_config(keeper);
     /* First of all, so that a container that takes this one's place finds its own only. */
-    if (is_own_directory(keeper))
-        io_remove_tree(AT_FDCWD, keeper->dir, NULL);
+    remove_state(keeper);
     shared_drop(s, HELD_MONITOR_SOCKET); /* the monitor finishes its record */
     if (monitor.fd >= 0 && poll(&monitor, 1, MONITOR_END_MS) != 1)
         syscall(SYS_pidfd_send_signal, monitor.fd, SIGKILL, NULL, 0);

@@ -206,13 +206,18 @@ static int enter(struct descent *descent, int fd, const char *name) {
 
 static int go_down(struct descent *descent, const char *name) {
     _cleanup_free_ char *copy = io_strdup(name); /* an entry is gone with its DIR */
-    struct stat st;
+    int fd = openat(dirfd(descent->dir), copy, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
+    struct stat st = {0};
 
-    if (fstat(dirfd(descent->dir), &st) < 0)
-        return err_errno(descent->err, errno, "%s: cannot stat", name);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    fstat(dirfd(descent->dir), &st);
+    r = enter(descent, fd, copy);
+    if (r < 0)
+        return r;
     descent->levels = io_grow(descent->levels, descent->n, sizeof(*descent->levels));
-    descent->levels[descent->n++] = (struct level){st.st_dev, st.st_ino, io_strdup(copy)};
-    return enter(descent, openat(dirfd(descent->dir), copy, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), copy);
+    descent->levels[descent->n++] = (struct level){st.st_dev, st.st_ino, take_ptr(copy)};
+    return 0;
 }
 
 /* The empty directory goes. Who moves it meanwhile does not lead us elsewhere. */
@@ -253,13 +258,16 @@ static int remove_entries(struct descent *descent) {
 
 int io_remove_tree(int dirfd, const char *path, struct err *err) {
     _cleanup_(descent_end) struct descent descent = {.err = err};
-    int r;
+    int fd, r;
 
     if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
         return 0;
     if (errno != EISDIR && errno != EPERM)
         return err_errno(err, errno, "%s: cannot remove", path);
-    r = enter(&descent, openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), path);
+    fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0; /* another removes it too */
+    r = enter(&descent, fd, path);
     if (r == 0)
         r = remove_entries(&descent);
     if (r < 0)
@@ -267,6 +275,14 @@ int io_remove_tree(int dirfd, const char *path, struct err *err) {
     return unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT
                ? err_errno(err, errno, "%s: cannot remove", path)
                : 0;
+}
+
+int io_empty_directory(int dir_fd, struct err *err) {
+    _cleanup_(descent_end) struct descent descent = {.err = err};
+    /* from its beginning, whoever has read it */
+    int r = enter(&descent, openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "a directory");
+
+    return r < 0 ? r : remove_entries(&descent);
 }
 
 char *io_format(const char *fmt, ...) {

@@ -42,6 +42,9 @@ int io_mkdir_p(const char *path, mode_t mode, struct err *err);
 /* Removes a tree below dirfd without following symbolic links. Missing is success. */
 int io_remove_tree(int dirfd, const char *path, struct err *err);
 
+/* Removes what is in the open directory, in the same way. */
+int io_empty_directory(int dir_fd, struct err *err);
+
 /* printf into a fresh string; aborts when out of memory. */
 char *io_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

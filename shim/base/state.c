@@ -49,10 +49,9 @@ char *state_dir(const char *state_root, const char *root, const char *id) {
     return io_format("%s/%s", state_root, key);
 }
 
-int state_save(const char *dir, const struct state *state, struct err *err) {
+int state_save_at(int dir_fd, const struct state *state, struct err *err) {
     _cleanup_json_ struct json *root = json_new(JSON_OBJECT);
     _cleanup_free_ char *text = NULL;
-    _cleanup_free_ char *path = io_format("%s/state.json", dir);
     size_t size;
 
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
@@ -67,7 +66,14 @@ int state_save(const char *dir, const struct state *state, struct err *err) {
     json_add(root, "init_starttime", json_new_u64(state->init_starttime));
     json_add(root, "keeper_pid", json_new_u64((uint64_t)state->keeper_pid));
     text = json_print(root, &size);
-    return io_replace_volatile(AT_FDCWD, path, text, size, 0600, (uid_t)-1, (gid_t)-1, err);
+    return io_replace_volatile(dir_fd, "state.json", text, size, 0600, (uid_t)-1, (gid_t)-1, err);
+}
+
+int state_save(const char *dir, const struct state *state, struct err *err) {
+    _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 ? err_errno(err, errno, "cannot open") : state_save_at(fd, state, err);
+
+    return r < 0 ? err_prefix(err, r, "%s", dir) : 0;
 }
 
 static int read_numbers(const struct json *root, struct state *state) {

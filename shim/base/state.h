@@ -53,6 +53,8 @@ void state_key(const char *root, const char *id, char ret_key[17]);
 char *state_dir(const char *state_root, const char *root, const char *id);
 
 int state_save(const char *dir, const struct state *state, struct err *err);
+/* In the open directory, whatever is at its path by now. */
+int state_save_at(int dir_fd, const struct state *state, struct err *err);
 int state_load(const char *dir, struct state *ret_state, struct err *err);
 
 /* Finds the one container whose id is, or uniquely starts with, id. -ENOENT, -EEXIST if ambiguous. */

@@ -137,6 +137,8 @@ static void removes_trees_without_following_links(void **state) {
     assert_int_equal(io_remove_tree(dir_fd, "tree", NULL), 0);
     assert_int_equal(faccessat(dir_fd, "outside/f", F_OK, 0), 0);
     assert_int_equal(entries(), 1);
+    assert_int_equal(io_empty_directory(dir_fd, NULL), 0);
+    assert_int_equal(entries(), 0);
     assert_int_equal(io_mkdir_p("/dev/null/x", 0700, NULL), -ENOTDIR);
 }
 
