@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -287,6 +288,7 @@ int main(int argc, char **argv) {
     struct err err = {0};
     int r;
 
+    signal(SIGCHLD, SIG_DFL); /* whoever ignores it hands that on, and nobody could be waited for */
     if (argc < 2 || !is_verb(argv[1]) || parse(argc - 1, argv + 1, &command.options) < 0) {
         fprintf(stderr, "usage: opatch patch [--plan] [--json] ID CVE\n"
                         "       opatch patch [--plan] [--json] --package P --fixed V ID\n"

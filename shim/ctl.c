@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/ctl.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ int main(int argc, char *argv[]) {
     _cleanup_config_ struct config config = {0};
     struct err err = {0};
 
+    signal(SIGCHLD, SIG_DFL); /* whoever ignores it hands that on, and nobody could be waited for */
     if (argc < 2)
         return ctl_usage("status|events|explain|accept|train|relearn|record|plan|doctor ...");
     if (config_load(&config, &err) < 0)

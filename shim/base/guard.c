@@ -11,7 +11,7 @@
 
 #include "shim/base/cleanup.h"
 
-int guard_run(void (*work)(void *data), void *data, int timeout_ms, pid_t *ret_child) {
+static int run(void (*work)(void *data), void *data, int timeout_ms, pid_t *ret_child) {
     _cleanup_close_ int fd = -1;
     struct pollfd ended;
     pid_t child = fork();
@@ -33,4 +33,15 @@ int guard_run(void (*work)(void *data), void *data, int timeout_ms, pid_t *ret_c
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
     return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+int guard_run(void (*work)(void *data), void *data, int timeout_ms, pid_t *ret_child) {
+    const struct sigaction normal = {.sa_handler = SIG_DFL};
+    struct sigaction before;
+    int r;
+
+    sigaction(SIGCHLD, &normal, &before);
+    r = run(work, data, timeout_ms, ret_child);
+    sigaction(SIGCHLD, &before, NULL);
+    return r;
 }

@@ -36,13 +36,13 @@ class Desk:
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(content if isinstance(content, str) else json.dumps(content, indent=1))
 
-    def plain(self, *words, cwd=None, timeout=60):
+    def plain(self, *words, cwd=None, timeout=60, **options):
         """Files take the output: a container that is created keeps them open. Both are called
         runc, for the usage says what it was called."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             done = subprocess.run(["runc", "--root", self.root, *words], executable=self.runtime,
                                   env=self.env, cwd=cwd, stdin=subprocess.DEVNULL,
-                                  stdout=out, stderr=err, timeout=timeout, check=False)
+                                  stdout=out, stderr=err, timeout=timeout, check=False, **options)
             out.seek(0)
             err.seek(0)
             done.stdout, done.stderr = out.read(), err.read()

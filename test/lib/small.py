@@ -111,6 +111,12 @@ class Small:
         return same and sorted(os.listdir(os.path.dirname(self.config))) == ["config.json", "rootfs"]
 
 
+def status_of(pid):
+    """The fields of /proc/PID/status."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
 ROLES = {"opatch-keeper": "keeper", "opatch-respond": "responder", "opatch-monitor": "monitor",
          "opatch-train": "trainer", "opatch-ctl": "trainer", "opatch-patch": "patcher"}
 

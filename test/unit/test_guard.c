@@ -43,6 +43,28 @@ static void whatever_it_does_the_caller_goes_on(void **unused) {
     assert_int_equal(kill(child, 0), -1);
 }
 
+static void wait_for_one(void *data) {
+    int status = 0;
+    pid_t child = fork();
+
+    (void)data;
+    if (child == 0)
+        _exit(3);
+    if (waitpid(child, &status, 0) != child || WEXITSTATUS(status) != 3)
+        abort();
+}
+
+static void who_ignores_his_children_has_this_one(void **unused) {
+    const struct rlimit none = {0};
+
+    (void)unused;
+    setrlimit(RLIMIT_CORE, &none);
+    signal(SIGCHLD, SIG_IGN);
+    assert_int_equal(guard_run(die, NULL, 10000, NULL), SIGABRT);
+    assert_int_equal(guard_run(wait_for_one, NULL, 10000, NULL), 0);
+    assert_true(signal(SIGCHLD, SIG_DFL) == SIG_IGN);
+}
+
 static void tell_and_hang(void *data) {
     if (write(*(int *)data, "", 1) == 1)
         hang(NULL);
@@ -79,6 +101,7 @@ static void it_ends_with_its_caller(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whatever_it_does_the_caller_goes_on),
+        cmocka_unit_test(who_ignores_his_children_has_this_one),
         cmocka_unit_test(it_ends_with_its_caller),
     };
 

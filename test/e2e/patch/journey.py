@@ -1,6 +1,7 @@
 """What the tests of the patch engine share: TAP, the program under test, patient health checks."""
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -61,8 +62,9 @@ class Patcher:
                                 stderr=subprocess.PIPE, **options)
 
     def __call__(self, verb, *words):
-        """The answer, or None when it failed; why is shown."""
-        process = self.start(verb, *words)
+        """The answer, or None when it failed; why is shown. Some callers ignore their children, and hand
+        that on."""
+        process = self.start(verb, *words, preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
         output, errors = process.communicate(timeout=300)
         if process.returncode:
             print("#", errors.strip())
