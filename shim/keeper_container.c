@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "shim/base/cleanup.h"
 #include "shim/base/event.h"
@@ -206,12 +208,24 @@ static int remove_leftover(const char *dir, const struct state *state, void *dat
         state_is_held(dir))
         return 0;
     bundle = open(state->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (bundle >= 0)
-        renameat(bundle, SAVED_NAME, bundle, "config.json");
+    if (bundle >= 0 && saved_lock(bundle, 0) == 0)
+        saved_restore_leftover(bundle);
     io_remove_tree(AT_FDCWD, dir, NULL);
     return 0;
 }
 
+/* In a process of its own, which nobody waits for and which holds nothing of ours: a bundle may be on a file
+ * system that does not answer. */
 void keeper_remove_leftovers(const struct keeper *keeper) {
-    state_each(keeper->config.state_dir, remove_leftover, NULL);
+    pid_t child = fork();
+
+    if (child == 0) {
+        syscall(SYS_close_range, 3, ~0u, 0);
+        prctl(PR_SET_NAME, "opatch-leftover");
+        if (fork() == 0)
+            state_each(keeper->config.state_dir, remove_leftover, NULL);
+        _exit(0);
+    }
+    while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        ;
 }
