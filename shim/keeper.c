@@ -30,6 +30,7 @@ static const char *const capabilities[] = {
     "cap_sys_ptrace",   /* read the memory of a notified task, open its /proc/PID/root */
     "cap_dac_override", /* the engine's directories: state, cgroup files, the bundle */
     "cap_kill",         /* end a monitor that hangs, which runs under another account */
+    "cap_setuid",       /* make what watches files for that account, see watches.c */
     NULL};
 
 int keeper_poll(struct keeper *keeper, enum held place, uint32_t source) {
@@ -208,6 +209,7 @@ static int set_up(struct keeper *keeper) {
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     config_load(&keeper->config, NULL);
+    keeper->account = priv_account(keeper->config.user);
     r = state_load(keeper->dir, &keeper->state, NULL);
     if (r == 0)
         r = shared_new(&keeper->shared);

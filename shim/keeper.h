@@ -15,6 +15,7 @@ struct keeper {
     struct shared *shared;
     const char *dir; /* the container's state directory */
     struct config config;
+    uid_t account; /* of the monitor */
     struct state state;
 };
 

@@ -82,7 +82,7 @@ void keeper_tell_started(struct keeper *keeper) {
     fds[0] = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     fds[1] = open_cgroup_file(pid, "cpuacct", "cpuacct.usage", "cpu.stat", O_RDONLY);
     fds[2] = open_cgroup_file(pid, "memory", "memory.usage_in_bytes", "memory.current", O_RDONLY);
-    fds[3] = watches_open(fds[0], keeper->config.watch, &watched);
+    fds[3] = watches_open(fds[0], keeper->config.watch, keeper->account, &watched);
     snprintf(message.text, sizeof(message.text), "%" PRIx64, watched);
     for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++) {
         if (fds[i] < 0)

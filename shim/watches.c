@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <unistd.h>
 
 #include "shim/base/cleanup.h"
 #include "shim/base/rooted.h"
@@ -23,12 +26,24 @@ static int watch_one(int inotify, int root_fd, const char *path) {
     return inotify_add_watch(inotify, name, IN_OPEN | IN_MASK_CREATE) < 0 ? -errno : 0;
 }
 
-int watches_open(int root_fd, char *const *paths, uint64_t *ret_mask) {
-    _cleanup_close_ int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+/* An account has few instances (fs.inotify.max_user_instances), and root's are shared by the host's programs
+ * and those of all containers: ours are counted for who is the effective user when they are made. */
+static int open_instance(uid_t account) {
+    uid_t self = geteuid();
+    bool other = seteuid(account) == 0; /* else for ourselves rather than not at all */
+    int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), code = errno;
+
+    if (other && seteuid(self) < 0)
+        abort(); /* as another we are of no use */
+    return fd < 0 ? -code : fd;
+}
+
+int watches_open(int root_fd, char *const *paths, uid_t account, uint64_t *ret_mask) {
+    _cleanup_close_ int fd = open_instance(account);
     uint64_t mask = 0;
 
     if (fd < 0)
-        return -errno;
+        return fd;
     for (unsigned i = 0; paths[i] && i < WATCHES_MAX; i++)
         if (watch_one(fd, root_fd, paths[i]) == 0) /* -EEXIST: another name of one before */
             mask |= UINT64_C(1) << i;

@@ -7,12 +7,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define WATCHES_MAX 64
 
-/* Watches those of the paths that exist below root_fd, symbolic links resolved inside. Bit i of
- * *ret_mask: path i is watched. Returns the inotify descriptor or a negative errno. */
-int watches_open(int root_fd, char *const *paths, uint64_t *ret_mask);
+/* Watches those of the paths that exist below root_fd, symbolic links resolved inside. What that takes of
+ * inotify is counted for the account, if we may act for it. Bit i of *ret_mask: path i is watched. Returns the inotify descriptor or a negative errno. */
+int watches_open(int root_fd, char *const *paths, uid_t account, uint64_t *ret_mask);
 
 /* The monitor's side. Opening by the runtime itself, which reads the container's user database before
  * it executes a program there, is not the container's: that is known only when the program starts, so

@@ -4,9 +4,13 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+#include "shim/base/cleanup.h"
 
 #define NOBODY 65534
 
@@ -30,6 +34,15 @@ int priv_keep(const char *const *names, struct err *err) {
     cap_free(wanted);
     cap_free(have);
     return r < 0 ? err_errno(err, -r, "cannot give up capabilities") : 0;
+}
+
+uid_t priv_account(const char *account) {
+    _cleanup_fclose_ FILE *file = fopen("/etc/passwd", "re");
+    const struct passwd *pw = NULL;
+
+    while (file && (pw = fgetpwent(file)) && strcmp(pw->pw_name, account) != 0)
+        ;
+    return pw ? pw->pw_uid : NOBODY;
 }
 
 int priv_drop(const char *account, struct err *err) {

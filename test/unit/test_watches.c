@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,7 +49,7 @@ static int set_up(void **state) {
     touch(f->root, "keys/id");
     assert_int_equal(symlinkat("/etc/hostname-of-no-host", f->root, "etc/outside"), 0);
     assert_int_equal(symlinkat("/etc/passwd", f->root, "etc/again"), 0); /* the root's own */
-    fd = watches_open(f->root, paths, &mask);
+    fd = watches_open(f->root, paths, geteuid(), &mask);
     assert_true(fd >= 0);
     assert_int_equal(mask, 1 << 1 | 1 << 3);
     f->watches.fd = -1;
@@ -104,10 +105,29 @@ static void without_watches_nothing_is_seen(void **state) {
     assert_int_equal(watches_step(&none, 3, note, NULL), 0);
 }
 
+/* However many there are: the program and its descriptors share the limit with nobody. */
+static void takes_nothing_of_roots_share(void **state) {
+    const struct fixture *f = *state;
+    uint64_t mask;
+    int held[1000], n = 0, fd;
+
+    if (geteuid() != 0)
+        skip();
+    while (n < (int)ARRAY_SIZE(held) && (held[n] = inotify_init1(IN_CLOEXEC)) >= 0)
+        n++;
+    fd = watches_open(f->root, paths, 65534, &mask);
+    while (n > 0)
+        close(held[--n]);
+    assert_true(fd >= 0);
+    assert_int_equal(geteuid(), 0);
+    close(fd);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tells_an_open_one_window_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leaves_out_what_the_runtime_opens, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(takes_nothing_of_roots_share, set_up, tear_down),
         cmocka_unit_test(without_watches_nothing_is_seen),
     };
 
