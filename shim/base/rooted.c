@@ -77,9 +77,9 @@ bool rooted_nothing_below(int root, const char *path, int error) {
     return fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 2;
 }
 
-/* What was found, opened when it is a regular file. Takes found over. */
-static int open_found(int found, int flags) {
-    _cleanup_close_ int owned = found;
+/* What was found, opened when it is a regular file. Takes the descriptor over. */
+static int open_found(int fd_or_error, int flags) {
+    _cleanup_close_ int found = fd_or_error;
     char link[64];
     struct stat st;
     int fd;
