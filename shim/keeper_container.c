@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -214,6 +215,14 @@ static int remove_leftover(const char *dir, const struct state *state, void *dat
     return 0;
 }
 
+/* One at a time on a host: what hangs does not add up. */
+static void remove_leftovers(const char *state_dir) {
+    _cleanup_close_ int fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        state_each(state_dir, remove_leftover, NULL);
+}
+
 /* In a process of its own, which nobody waits for and which holds nothing of ours: a bundle may be on a file
  * system that does not answer. */
 void keeper_remove_leftovers(const struct keeper *keeper) {
@@ -223,7 +232,7 @@ void keeper_remove_leftovers(const struct keeper *keeper) {
         syscall(SYS_close_range, 3, ~0u, 0);
         prctl(PR_SET_NAME, "opatch-leftover");
         if (fork() == 0)
-            state_each(keeper->config.state_dir, remove_leftover, NULL);
+            remove_leftovers(keeper->config.state_dir);
         _exit(0);
     }
     while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
