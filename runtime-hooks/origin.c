@@ -125,9 +125,10 @@ static bool packages_have(const struct check *check, const char *path, const str
 /* INFO NAME[:ARCH].MEMBER, which dpkg copies from the package: the scripts in it run at the next change. */
 static bool is_control(const struct check *check, const char *path, const struct node *node,
                        struct said *ret_said) {
-    const char *name = path + strlen(INFO), *dot = strrchr(name, '.');
+    bool inside = strncmp(path, INFO, strlen(INFO)) == 0;
+    const char *name = path + (inside ? strlen(INFO) : 0), *dot = strrchr(name, '.');
 
-    if (strncmp(path, INFO, strlen(INFO)) != 0 || !dot)
+    if (!inside || !dot)
         return false;
     for (size_t i = 0; i < check->origin->plan->n; i++) {
         const char *package = check->origin->plan->steps[i].name;
