@@ -37,6 +37,7 @@ struct detector {
     uint8_t *channels;               /* live columns: bit g: the channel of group g looks at it */
     uint8_t *phases;                 /* live columns: those of the model's column */
     bool *rare;                      /* live columns: a call that hardly any software makes often */
+    bool *accounting;                /* live columns: no call */
     bool *births;                    /* live columns: a call that creates a process */
     int32_t crashes;                 /* live column of processes that crashed, or -1 */
     size_t silence;                  /* silent windows up to this one */
@@ -75,6 +76,7 @@ static void bind_columns(struct detector *d) {
         d->rare[c] = feature < 0 || (features[feature].syscall && features[feature].heat == HEAT_RARE);
         /* A frequent call that the model does not know was not measured while it learnt. */
         d->phases[c] = d->rare[c] ? COLUMN_MEASURED : 0;
+        d->accounting[c] = model_is_accounting(d->names[c]);
         d->births[c] = is_birth(d->names[c]);
         if (strcmp(d->names[c], CRASHES) == 0)
             d->crashes = (int32_t)c;
@@ -105,6 +107,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
     d->source = io_alloc(model->columns, sizeof(*d->source));
     d->phases = io_alloc(columns + 1, sizeof(*d->phases));
     d->rare = io_alloc(columns + 1, sizeof(*d->rare));
+    d->accounting = io_alloc(columns + 1, sizeof(*d->accounting));
     d->births = io_alloc(columns + 1, sizeof(*d->births));
     d->channels = io_alloc(columns + 1, sizeof(*d->channels));
     d->row = io_alloc(model->columns, sizeof(*d->row));
@@ -127,6 +130,7 @@ void detector_free(struct detector *d) {
     free(d->source);
     free(d->phases);
     free(d->rare);
+    free(d->accounting);
     free(d->births);
     free(d->channels);
     free(d->row);
@@ -202,7 +206,7 @@ bool detector_is_rare(const struct detector *d, size_t column) {
 static double novelty_apart(const struct detector *d, size_t column, uint8_t phases) {
     bool judged = d->channelled && d->channels[column] >> d->group & 1 && !d->rare[column];
 
-    return judged ? 0 : novelty_of(d, column, phases);
+    return judged || d->accounting[column] ? 0 : novelty_of(d, column, phases);
 }
 
 /* The value from which on a window alarms. */

@@ -49,6 +49,10 @@ struct model {
     struct evidence_set evidence;
 };
 
+/* Accounting is no call that somebody makes: how large it is belongs to the channels, and that it was never seen
+ * is no news. */
+bool model_is_accounting(const char *column);
+
 /* Novelty of a window: sum of 1 + ln(1 + count) over what counts here and in no normal window. */
 double model_novelty_of(double count);
 

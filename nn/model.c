@@ -34,6 +34,10 @@ void model_free(struct model *model) {
     free(model);
 }
 
+bool model_is_accounting(const char *column) {
+    return strncmp(column, "acct.", strlen("acct.")) == 0;
+}
+
 double model_novelty_of(double count) {
     return count > 0 ? 1 + log1p(count) : 0;
 }

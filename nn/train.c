@@ -227,7 +227,7 @@ static void held_out_novelty(const struct lesson *lesson, float *ret_scores) {
 
         for (size_t c = 0; c < t->columns; c++) {
             float count = t->counts[lesson->rows[i] * t->columns + c];
-            bool elsewhere = !(count > 0);
+            bool elsewhere = !(count > 0) || model_is_accounting(t->names[c]);
 
             for (size_t fold = 0; fold < FOLDS && !elsewhere; fold++)
                 elsewhere = fold != fold_of(lesson, i) && seen[fold * t->columns + c];
