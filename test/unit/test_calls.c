@@ -53,6 +53,13 @@ static void rare_call_alarms_where_counts_are_wild(void **state) {
         train.counts[r * train.columns + 3] += (float)r;
     strcpy(train.names[8], "mlock");
     strcpy(test.names[8], "mlock");
+    /* Memory that grew once while it learnt says nothing of calls that were never made. */
+    strcpy(train.names[7], "acct.memory_kib");
+    strcpy(test.names[7], "acct.memory_kib");
+    for (size_t r = 0; r < train.rows; r++)
+        train.counts[r * train.columns + 7] = r == 200 ? 250 : 0;
+    for (size_t r = 0; r < test.rows; r++)
+        test.counts[r * test.columns + 7] = 0;
     model = trained(&train, &options);
     test.counts[50 * test.columns + 8] = 2;
     test.counts[50 * test.columns + 9] = 2; /* ptrace */

@@ -48,23 +48,6 @@ static void names_a_call_never_seen(void **state) {
     assert_string_equal(verdict_of(model, &test, 50, false).top[0].name, "bpf");
 }
 
-/* Memory that grew once while it was learnt says nothing of how odd calls are that were never made. */
-static void growth_hides_no_call(void **state) {
-    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
-    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
-    _cleanup_model_ struct model *model = NULL;
-
-    (void)state;
-    strcpy(train.names[8], "acct.memory_kib");
-    strcpy(test.names[8], "acct.memory_kib");
-    train.counts[600 * train.columns + 8] = 100000;
-    model = trained(&train, &options);
-    test.counts[50 * test.columns + 8] = 200;
-    assert_false(verdict_of(model, &test, 50, false).alarm);
-    test.counts[50 * test.columns + 9] = 10; /* ptrace */
-    assert_true(verdict_of(model, &test, 50, false).alarm);
-}
-
 /* It was not measured while the model learnt (another capture), so nobody knows what is normal. */
 static void frequent_call_of_no_model_is_no_news(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
@@ -351,7 +334,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_an_attack_from_normal_load),
         cmocka_unit_test(names_a_call_never_seen),
-        cmocka_unit_test(growth_hides_no_call),
         cmocka_unit_test(frequent_call_of_no_model_is_no_news),
         cmocka_unit_test(alarms_no_longer_than_the_flood_lasts),
         cmocka_unit_test(first_crash_alarms_on_its_own),
