@@ -95,9 +95,11 @@ static void apply(void *data) {
             io_format("%d proven patch%s applied before the start, in %.0f ms", n,
                       n == 1 ? " was" : "es were", (double)(io_monotonic_ns() - start) / 1e6);
         tell(hook, "patch applied", PRIORITY_NOTICE, sentence);
-    } else if (n < 0) {
-        sentence = io_format("The container starts without a proven patch: %s", err.text);
-        tell(hook, "patch failed", PRIORITY_ERROR, sentence);
+    }
+    if (*err.text) {
+        _cleanup_free_ char *without = io_format("The container starts without a proven patch: %s", err.text);
+
+        tell(hook, "patch failed", PRIORITY_ERROR, without);
     }
 }
 

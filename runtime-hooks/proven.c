@@ -193,6 +193,7 @@ static void drop_missing_caches(struct changes *changes, int root) {
     changes->n = kept;
 }
 
+/* 1: it is there already, in a container that is started again. -ESTALE: its files are others. */
 static int apply_one(const char *dir, struct journal *journal, int root, struct err *err) {
     _cleanup_changes_ struct changes changes = {0};
     _cleanup_json_ struct json *about = NULL;
@@ -203,6 +204,8 @@ static int apply_one(const char *dir, struct journal *journal, int root, struct 
         return r;
     drop_missing_caches(&changes, root);
     r = changes_check(&changes, SIDE_BEFORE, root, blobs, err);
+    if (r == -ESTALE && changes_check(&changes, SIDE_AFTER, root, blobs, NULL) == 0)
+        return 1;
     if (r == 0)
         r = journal_begin(journal, err);
     if (r < 0)
@@ -230,7 +233,7 @@ int proven_apply(const char *data_dir, const char *key, const char *id, int root
     _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
     _cleanup_entries_ struct entries entries = {0};
     _cleanup_free_ char *dir = NULL;
-    int r;
+    int r, applied = 0;
 
     if (!key_valid(key))
         return err_set(err, EINVAL, "\"%.40s\" is no image key", key ? key : "");
@@ -242,11 +245,16 @@ int proven_apply(const char *data_dir, const char *key, const char *id, int root
     for (size_t i = 0; r == 0 && i < entries.n; i++) {
         _cleanup_free_ char *path = io_format("%s/%s", dir, entries.list[i].file);
 
-        r = apply_one(path, &journal, root, err);
+        struct err own = {0};
+
+        r = apply_one(path, &journal, root, &own);
+        applied += r == 0;
         if (r < 0)
-            return err_prefix(err, r, "proven patch %s", name_of(entries.list[i].file));
+            err_set(err, -r, "proven patch %s: %s", name_of(entries.list[i].file), own.text);
+        if (r == 1 || r == -ESTALE) /* the next one may fit */
+            r = 0;
     }
-    return r < 0 ? r : (int)entries.n;
+    return r < 0 ? r : applied;
 }
 
 int proven_recover(const char *data_dir, const char *id, pid_t applier, int root, struct err *err) {

@@ -19,8 +19,8 @@ int proven_save(const char *data_dir, const char *key, const struct journal *jou
 
 /* Brings the image's proven patches into the root file system of a container that has not started:
  * in the order in which they were proven, each with a journal entry, so that it can be taken back.
- * root: its directory. Returns how many; -ESTALE when a file is not what the patch was made on (the
- * patches before that one stay applied). */
+ * root: its directory. Returns how many; one that is there already, or whose files are not what it was made
+ * on, is passed by, and err names the last of the latter. */
 int proven_apply(const char *data_dir, const char *key, const char *id, int root, struct err *err);
 
 /* After the process applier died in the middle of proven_apply(): the patch that it had begun is taken
