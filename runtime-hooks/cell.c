@@ -17,19 +17,19 @@
 #define LOOK_MS 2
 
 /* One line of /proc/PID/cgroup. */
-struct membership {
+struct group {
     const char *controllers; /* "" is cgroup v2 */
     const char *path;
 };
 
 /* Cuts the line. */
-static bool parse(char *line, struct membership *ret) {
+static bool parse(char *line, struct group *ret) {
     char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
 
     if (!path)
         return false;
     *path = '\0';
-    *ret = (struct membership){.controllers = controllers + 1, .path = path + 1};
+    *ret = (struct group){.controllers = controllers + 1, .path = path + 1};
     return true;
 }
 
@@ -40,7 +40,7 @@ static bool is_v2(const char *dir) {
 }
 
 /* Its directory, or NULL when that hierarchy is not mounted where hosts do it. */
-static char *directory(const struct membership *group) {
+static char *directory(const struct group *group) {
     const char *name = group->controllers;
     _cleanup_free_ char *dir = NULL;
 
@@ -62,7 +62,7 @@ static int put(const char *dir, const char *file, const char *word, struct err *
     return r < 0 ? err_errno(err, -r, "%s", path) : 0;
 }
 
-static bool has(const struct membership *group, const char *controller) {
+static bool has(const struct group *group, const char *controller) {
     return strstr(group->controllers, controller);
 }
 
@@ -78,7 +78,7 @@ static int join(int proc, bool devices_alone, struct err *err) {
     if (r < 0)
         return r;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        struct membership group = {.controllers = "", .path = ""};
+        struct group group = {.controllers = "", .path = ""};
         _cleanup_free_ char *dir = parse(line, &group) ? directory(&group) : NULL;
 
         v1_decides = v1_decides || has(&group, "devices");
@@ -105,7 +105,7 @@ int cell_enter(const char *cell, int proc, struct err *err) {
 
 static char *own_v2(void) {
     _cleanup_free_ char *text = NULL;
-    struct membership group;
+    struct group group;
     char *save = NULL;
     size_t size;
 

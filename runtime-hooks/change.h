@@ -60,6 +60,12 @@ void changes_sum(const struct changes *changes, uint64_t *ret_files, uint64_t *r
 struct json *changes_to_json(const struct changes *changes);
 int changes_from_json(const struct json *array, struct changes *ret_changes, struct err *err);
 
+enum side { SIDE_BEFORE, SIDE_AFTER };
+
+/* The content of a file of that side: its own blob, or that of the name of which it is a further one. For
+ * reading; negative errno. */
+int changes_open_blob(const struct changes *changes, const struct node *node, enum side side, int blobs);
+
 /* The directory of path below root, and *ret_base pointing at its last component in path. No symbolic
  * link is followed: a path of a change set names the directories of the side it is of, and where one
  * of them is something else, nothing is there (-ENOENT). */
@@ -83,8 +89,6 @@ bool node_same(const struct node *a, const struct node *b);
 
 /* Saves the bytes of a NODE_FILE from fd as blob `name` in the directory blobs; not synced. */
 int node_save(struct node *node, int fd, int blobs, const char *name, struct err *err);
-
-enum side { SIDE_BEFORE, SIDE_AFTER };
 
 /* Brings all paths below root to one side. May be repeated after it was interrupted anywhere, in
  * either direction: the outcome depends on the side alone. New content is complete and synced under

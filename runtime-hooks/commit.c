@@ -183,16 +183,14 @@ static void drop_temporaries(const struct pass *pass) {
 /* What the node found at a path, open as fd, has in common with the wanted one: all but its time. */
 static bool is_wanted(const struct pass *pass, const struct change *change, const struct node *found,
                       int fd) {
-    const struct node *node = wanted(pass, change), *source = node;
-    const struct change *first = node->same_as ? changes_find(pass->changes, node->same_as) : NULL;
+    const struct node *node = wanted(pass, change);
     _cleanup_close_ int blob = -1;
 
     if (!node_same(found, node))
         return false;
     if (node->type != NODE_FILE)
         return true;
-    source = first ? wanted(pass, first) : node;
-    blob = openat(pass->blobs, source->blob ? source->blob : "", O_RDONLY | O_CLOEXEC);
+    blob = changes_open_blob(pass->changes, node, pass->side, pass->blobs);
     return blob >= 0 && node_same_bytes(fd, blob);
 }
 

@@ -192,6 +192,14 @@ bool node_same_bytes(int a, int b) {
     }
 }
 
+int changes_open_blob(const struct changes *changes, const struct node *node, enum side side, int blobs) {
+    const struct change *first = node->same_as ? changes_find(changes, node->same_as) : NULL;
+    const struct node *source = !first ? node : side == SIDE_BEFORE ? &first->before : &first->after;
+    int fd = openat(blobs, source->blob ? source->blob : "", O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
+}
+
 int node_save(struct node *node, int fd, int blobs, const char *name, struct err *err) {
     _cleanup_close_ int out =
         openat(blobs, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -56,13 +56,8 @@ static int refuse(const struct check *check, const struct change *change, const 
     return err_set(check->err, EPERM, "%s %s", change->path, why);
 }
 
-/* The content of a node, by its own blob or by that of the name it was linked to. */
-static int open_blob(const struct origin *origin, const struct node *node, bool before) {
-    const struct change *first = node->same_as ? changes_find(origin->changes, node->same_as) : NULL;
-    const struct node *source = !first ? node : before ? &first->before : &first->after;
-    int fd = openat(origin->blobs, source->blob ? source->blob : "", O_RDONLY | O_CLOEXEC);
-
-    return fd < 0 ? -errno : fd;
+static int open_blob(const struct check *check, const struct node *node, enum side side) {
+    return changes_open_blob(check->origin->changes, node, side, check->origin->blobs);
 }
 
 /* What a package says of a path. */
@@ -82,7 +77,7 @@ static bool same_content(const struct check *check, const struct node *node, con
         return strcmp(node->target, packed->target) == 0;
     if (node->type != NODE_FILE)
         return true;
-    fd = node->size == packed->size ? open_blob(check->origin, node, false) : -1;
+    fd = node->size == packed->size ? open_blob(check, node, SIDE_AFTER) : -1;
     return fd >= 0 && node_same_bytes(fd, packed_fd);
 }
 
@@ -183,8 +178,8 @@ static bool is_old(const struct check *check, const struct change *change) {
         return strcmp(before->target, after->target) == 0;
     if (before->size != after->size)
         return false;
-    a = open_blob(check->origin, before, true);
-    b = open_blob(check->origin, after, false);
+    a = open_blob(check, before, SIDE_BEFORE);
+    b = open_blob(check, after, SIDE_AFTER);
     return a >= 0 && b >= 0 && node_same_bytes(a, b);
 }
 

@@ -18,17 +18,16 @@
 #include "shim/runtime.h"
 
 #define WINDOWS_PER_HOUR (3600.0 * 1000 / WINDOW_MS)
-#define MAX_RUNS RECORDINGS_MAX
 #define MODEL_MAX_BYTES (1u << 20)
 #define TRAIN_TIMEOUT_MS 600000
 
 /* The runs of a profile (RECORDINGS_MAX at most are kept), as open directories that the trainer can read without privilege. */
-static size_t open_runs(const char *dir_path, int fds[MAX_RUNS]) {
+static size_t open_runs(const char *dir_path, int fds[RECORDINGS_MAX]) {
     _cleanup_closedir_ DIR *dir = opendir(dir_path);
     struct dirent *entry;
     size_t n = 0;
 
-    while (dir && n < MAX_RUNS && (entry = readdir(dir))) {
+    while (dir && n < RECORDINGS_MAX && (entry = readdir(dir))) {
         _cleanup_free_ char *csv = io_format("%s/windows.csv", entry->d_name);
         struct stat st;
 
@@ -51,7 +50,7 @@ static int run_trainer(const struct config *config, char *planned, const int *fd
     _cleanup_free_ char *program = runtime_sibling("opatch-train");
     _cleanup_free_ char *rate = io_format("%g", config->false_alarms_per_hour / WINDOWS_PER_HOUR);
     _cleanup_free_ char *startup = io_format("%d", MONITOR_STARTUP_ROWS);
-    char *argv[MAX_RUNS + 8] = {program, (char *)(uintptr_t) "--rate", rate,
+    char *argv[RECORDINGS_MAX + 8] = {program, (char *)(uintptr_t) "--rate", rate,
                                 (char *)(uintptr_t) "--startup", startup,
                                 (char *)(uintptr_t) "--planned", planned};
     struct spawn spawn = {.argv = argv, .keep = fds, .n_keep = n, .timeout_ms = TRAIN_TIMEOUT_MS,
@@ -131,7 +130,7 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
     _cleanup_free_ char *runs = NULL, *models = NULL, *path = NULL, *planned = NULL;
     _cleanup_spawn_ struct spawn_result result = {0};
     struct err err = {0};
-    int fds[MAX_RUNS], r, left = 0;
+    int fds[RECORDINGS_MAX], r, left = 0;
     size_t n;
 
     if (argc != 2 || !ctl_is_name(argv[1]))

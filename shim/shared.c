@@ -125,6 +125,7 @@ int shared_add_listener(struct shared *shared, int fd, pid_t program) {
     return -ENOSPC;
 }
 
+/* io_status_value() does this too, but allocates: what answers a notification does not. */
 pid_t shared_thread_group(pid_t tid) {
     static const char key[] = "\nTgid:\t";
     char path[40], text[512];

@@ -31,12 +31,9 @@ static inline int open_dir(const char *name) {
     return fd;
 }
 
-/* Names, types, modes, links, link targets and contents of the root; not times. */
-static inline char *photograph(void) {
-    _cleanup_free_ char *command =
-        io_format("cd %s/root && find . -printf '%%p %%y %%m %%n %%l\\n' | sort && "
-                  "find . -type f | sort | xargs sha256sum",
-                  base);
+/* What a shell command in the root says. */
+static inline char *said_in_root(const char *words) {
+    _cleanup_free_ char *command = io_format("cd %s/root && %s", base, words);
     FILE *pipe = popen(command, "r");
     char *text = io_alloc(1, 65536);
 
@@ -44,6 +41,11 @@ static inline char *photograph(void) {
     assert_true(fread(text, 1, 65535, pipe) > 0);
     assert_int_equal(pclose(pipe), 0);
     return text;
+}
+
+/* Names, types, modes, links, link targets and contents of the root; not times. */
+static inline char *photograph(void) {
+    return said_in_root("find . -printf '%p %y %m %n %l\\n' | sort && find . -type f | sort | xargs sha256sum");
 }
 
 static inline void begin(struct journal *journal) {
