@@ -12,6 +12,7 @@
 
 #include "runtime-hooks/process.h"
 #include "runtime-hooks/trace.h"
+#include "shim/base/cgroup.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/state.h"
@@ -22,29 +23,12 @@
 #define FREEZE_TIMEOUT_NS UINT64_C(200000000)
 #define KEPT "frozen" /* in the journal: the freezer from 1, whether mode hold froze it, start time of init */
 
-static const struct {
-    const char *controller; /* as /proc/PID/cgroup names it between colons */
-    const char *directory, *file, *freeze, *thaw; /* words that differ in the first letter */
-} freezers[] = {
-    {":freezer:", "/sys/fs/cgroup/freezer", "freezer.state", "FROZEN", "THAWED"},
-    {"0::", "/sys/fs/cgroup/unified", "cgroup.freeze", "1", "0"},
-    {"0::", "/sys/fs/cgroup", "cgroup.freeze", "1", "0"},
-};
-
 /* The state file of a freezer, or NULL. */
 static char *state_file(const struct target *target, size_t freezer) {
-    _cleanup_free_ char *groups = NULL;
-    const char *line, *path;
-    size_t size;
+    _cleanup_free_ char *dir =
+        cgroup_find(target->proc, "cgroup", cgroup_freezers[freezer].controller);
 
-    if (io_read_file(target->proc, "cgroup", 65536, &groups, &size, NULL) < 0)
-        return NULL;
-    line = strstr(groups, freezers[freezer].controller);
-    if (!line)
-        return NULL;
-    path = line + strlen(freezers[freezer].controller);
-    return io_format("%s%.*s/%s", freezers[freezer].directory, (int)strcspn(path, "\n"), path,
-                     freezers[freezer].file);
+    return dir ? io_format("%s/%s", dir, cgroup_freezers[freezer].file) : NULL;
 }
 
 static bool is_frozen(const struct target *target, size_t freezer) {
@@ -52,7 +36,7 @@ static bool is_frozen(const struct target *target, size_t freezer) {
     size_t size;
 
     return file && io_read_file(AT_FDCWD, file, 64, &text, &size, NULL) == 0 &&
-           text[0] == freezers[freezer].freeze[0]; /* FREEZING too */
+           text[0] == cgroup_freezers[freezer].freeze[0]; /* FREEZING too */
 }
 
 static int set(const struct target *target, size_t freezer, const char *word) {
@@ -120,7 +104,7 @@ static void adopt(const struct target *target, struct hold *hold) {
 
     if (io_read_file(hold->dir, KEPT, 64, &text, &size, NULL) == 0 &&
         sscanf(text, "%u %u %llu", &freezer, &held, &start) == 3 && freezer > 0 &&
-        freezer <= ARRAY_SIZE(freezers) && start == state_starttime(target->init) &&
+        freezer <= CGROUP_FREEZERS && start == state_starttime(target->init) &&
         is_stopped(NULL, target->init)) {
         atomic_store(&hold->held, held);
         atomic_store(&hold->freezer, (int)freezer);
@@ -141,7 +125,7 @@ static int find_freezer(const struct target *target, const struct hold *hold) {
     uint64_t end = io_monotonic_ns() + FREEZE_TIMEOUT_NS;
 
     for (;;) {
-        for (size_t i = 0; i < ARRAY_SIZE(freezers); i++)
+        for (size_t i = 0; i < CGROUP_FREEZERS; i++)
             if (is_frozen(target, i))
                 return (int)i + 1;
         if (!is_held(hold) || io_monotonic_ns() > end)
@@ -166,7 +150,7 @@ int hold_take(const struct target *target, struct hold *hold, struct err *err) {
     }
     freezer = atomic_load(&hold->freezer);
     signal_all(target, SIGSTOP);
-    r = set(target, (size_t)freezer - 1, freezers[freezer - 1].thaw);
+    r = set(target, (size_t)freezer - 1, cgroup_freezers[freezer - 1].thaw);
     if (r < 0)
         return err_errno(err, -r, "cannot thaw the container");
     return wait_all(target, is_stopped, STOP_TIMEOUT_NS)
@@ -185,11 +169,11 @@ void hold_resume(const struct target *target, const struct hold *hold) {
 
 static void give_back(const struct target *target, const struct hold *hold, size_t freezer) {
     wait_all(target, is_untraced, TRACE_TIMEOUT_NS);
-    set(target, freezer, freezers[freezer].freeze);
+    set(target, freezer, cgroup_freezers[freezer].freeze);
     signal_all(target, SIGCONT);
     /* Asked after it was frozen: who lets go says so first. */
     if (atomic_load(&hold->held) && !is_held(hold))
-        set(target, freezer, freezers[freezer].thaw);
+        set(target, freezer, cgroup_freezers[freezer].thaw);
 }
 
 void hold_end(const struct target *target, struct hold *hold) {

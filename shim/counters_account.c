@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "shim/base/cgroup.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/netlink.h"
@@ -43,43 +44,21 @@ int accounting_is_crash(int status) {
     return WIFSIGNALED(status);
 }
 
-static const char *const mounts[] = {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"};
-
 bool accounting_has_cgroups(void) {
-    for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
-        _cleanup_free_ char *any = io_format("%s/cgroup.procs", mounts[i]);
+    _cleanup_free_ char *root = cgroup_directory(&(struct cgroup){.controllers = "", .path = "/"});
 
-        if (access(any, F_OK) == 0)
-            return true;
-    }
-    return false;
+    return root;
 }
 
 /* The directory of a process's cgroup v2, or NULL; the caller frees. */
-static char *cgroup_directory(int pid) {
-    _cleanup_free_ char *file = io_format("/proc/%d/cgroup", pid), *text = NULL;
-    char *path;
-    size_t size;
+static char *cgroup_of(int pid) {
+    _cleanup_free_ char *file = io_format("/proc/%d/cgroup", pid);
 
-    if (io_read_file(AT_FDCWD, file, 65536, &text, &size, NULL) < 0)
-        return NULL;
-    path = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
-    path = path ? strchr(path, '/') : NULL;
-    if (!path || path[1] == '\n' || path[1] == '\0')
-        return NULL;
-    path[strcspn(path, "\n")] = '\0';
-    for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
-        _cleanup_free_ char *any = io_format("%s/cgroup.procs", mounts[i]);
-        _cleanup_free_ char *dir = io_format("%s%s", mounts[i], path);
-
-        if (access(any, F_OK) == 0 && access(dir, F_OK) == 0)
-            return take_ptr(dir);
-    }
-    return NULL;
+    return cgroup_find(AT_FDCWD, file, "");
 }
 
 uint64_t accounting_cgroup(int pid) {
-    _cleanup_free_ char *dir = cgroup_directory(pid);
+    _cleanup_free_ char *dir = cgroup_of(pid);
     struct stat st;
 
     return dir && stat(dir, &st) == 0 ? st.st_ino : 0;
@@ -131,7 +110,7 @@ static bool is_followed(const struct family *family, int pid) {
 
 /* The processes in the container's cgroup, at most FOLLOWED_MAX; returns how many, -1: not known. */
 static int cgroup_processes(const struct family *family, int ret_pids[FOLLOWED_MAX]) {
-    _cleanup_free_ char *dir = cgroup_directory(family->init_pid), *text = NULL;
+    _cleanup_free_ char *dir = cgroup_of(family->init_pid), *text = NULL;
     _cleanup_free_ char *file = io_format("%s/cgroup.procs", dir ? dir : "");
     char *save = NULL;
     size_t size;

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "shim/base/cgroup.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/event.h"
 #include "shim/base/io.h"
@@ -23,50 +24,20 @@
 
 #define MONITOR_END_MS 2000
 #define LEFTOVER_AGE_NS UINT64_C(30000000000)
-#define CGROUP_ROOT "/sys/fs/cgroup"
 
-/* Path of pid's cgroup under controller ("" is the unified hierarchy) as /proc/PID/cgroup tells. */
-static int cgroup_path(pid_t pid, const char *controller, char *ret, size_t size) {
-    _cleanup_free_ char *file = io_format("/proc/%d/cgroup", (int)pid);
-    _cleanup_free_ char *text = NULL;
-    size_t n;
+/* A file in the container's group for a controller of v1, or in that of v2 for "". */
+static int open_group_file(pid_t pid, const char *controller, const char *name, int flags) {
+    _cleanup_free_ char *groups = io_format("/proc/%d/cgroup", (int)pid);
+    _cleanup_free_ char *dir = cgroup_find(AT_FDCWD, groups, controller);
+    _cleanup_free_ char *file = io_format("%s/%s", dir ? dir : "", name);
 
-    if (io_read_file(AT_FDCWD, file, 65536, &text, &n, NULL) < 0)
-        return -ESRCH;
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
-        char *names = strchr(line, ':'), *path = names ? strchr(++names, ':') : NULL;
-
-        if (!path)
-            continue;
-        *path++ = '\0';
-        for (char *name = names; name; name = strchr(name, ',') ? strchr(name, ',') + 1 : NULL)
-            if (strcspn(name, ",") == strlen(controller) &&
-                strncmp(name, controller, strlen(controller)) == 0)
-                return snprintf(ret, size, "%s", path) < (int)size ? 0 : -ENAMETOOLONG;
-    }
-    return -ENOENT;
+    return dir ? open(file, flags | O_CLOEXEC) : -1;
 }
 
-/* Opens the first of a file under the v1 controller's directory or the unified one. */
-static int open_cgroup_file(pid_t pid, const char *controller, const char *v1, const char *v2,
-                            int flags) {
-    static const char *const mounts[] = {"/cpu,cpuacct", "/cpuacct,cpu"};
-    char path[1024], file[2048];
-    int fd = -1;
+static int open_usage(pid_t pid, const char *controller, const char *v1, const char *v2) {
+    int fd = open_group_file(pid, controller, v1, O_RDONLY);
 
-    if (cgroup_path(pid, controller, path, sizeof(path)) == 0) {
-        snprintf(file, sizeof(file), CGROUP_ROOT "/%s%s/%s", controller, path, v1);
-        fd = open(file, flags | O_CLOEXEC);
-        for (size_t i = 0; i < ARRAY_SIZE(mounts) && fd < 0; i++) {
-            snprintf(file, sizeof(file), CGROUP_ROOT "%s%s/%s", mounts[i], path, v1);
-            fd = open(file, flags | O_CLOEXEC);
-        }
-    }
-    if (fd < 0 && cgroup_path(pid, "", path, sizeof(path)) == 0) {
-        snprintf(file, sizeof(file), CGROUP_ROOT "%s/%s", path, v2);
-        fd = open(file, flags | O_CLOEXEC);
-    }
-    return fd;
+    return fd >= 0 ? fd : open_group_file(pid, "", v2, O_RDONLY);
 }
 
 void keeper_tell_started(struct keeper *keeper) {
@@ -81,8 +52,8 @@ void keeper_tell_started(struct keeper *keeper) {
         return;
     snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
     fds[0] = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    fds[1] = open_cgroup_file(pid, "cpuacct", "cpuacct.usage", "cpu.stat", O_RDONLY);
-    fds[2] = open_cgroup_file(pid, "memory", "memory.usage_in_bytes", "memory.current", O_RDONLY);
+    fds[1] = open_usage(pid, "cpuacct", "cpuacct.usage", "cpu.stat");
+    fds[2] = open_usage(pid, "memory", "memory.usage_in_bytes", "memory.current");
     fds[3] = watches_open(fds[0], keeper->config.watch, keeper->account, &watched);
     snprintf(message.text, sizeof(message.text), "%" PRIx64, watched);
     for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++) {
@@ -121,16 +92,17 @@ void keeper_restore_config(struct keeper *keeper) {
  * has waited for the cgroup is still known, and what is frozen in there must go on. */
 static int open_freezer(const struct state *state, bool freeze, const char **ret_word) {
     uint64_t starttime = state_starttime(state->init_pid);
-    int fd;
+    int fd = -1;
 
     if (freeze ? !state_alive(state) : starttime != 0 && starttime != state->init_starttime)
         return -1;
-    *ret_word = freeze ? "FROZEN" : "THAWED";
-    fd = open_cgroup_file(state->init_pid, "freezer", "freezer.state", "", O_WRONLY);
-    if (fd >= 0)
-        return fd;
-    *ret_word = freeze ? "1" : "0";
-    return open_cgroup_file(state->init_pid, "", "", "cgroup.freeze", O_WRONLY);
+    for (size_t i = 0; i < CGROUP_FREEZERS && fd < 0; i++) {
+        const struct cgroup_freezer *freezer = &cgroup_freezers[i];
+
+        *ret_word = freeze ? freezer->freeze : freezer->thaw;
+        fd = open_group_file(state->init_pid, freezer->controller, freezer->file, O_WRONLY);
+    }
+    return fd;
 }
 
 int keeper_freeze(struct keeper *keeper, bool freeze) {
