@@ -14,6 +14,8 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
+#define LOOK_MS 50
+
 /* What the child tells us when it cannot start the program. */
 struct failure {
     int code;
@@ -110,9 +112,11 @@ static bool drain(struct capture *capture) {
     return true;
 }
 
-/* Reads until the deadline or until the program's last descriptor is closed or it has ended. */
-static bool collect(struct capture *captures, int pidfd, uint64_t timeout_ms) {
-    uint64_t end = timeout_ms ? io_monotonic_ns() + timeout_ms * 1000000u : UINT64_MAX;
+/* Reads until the program's last descriptor is closed or it has ended: 0; or until the deadline: -ETIMEDOUT;
+ * or until look does not like it. */
+static int collect(const struct spawn *spawn, struct capture *captures, int pidfd, struct err *err) {
+    uint64_t timeout_ms = spawn->timeout_ms, looked = io_monotonic_ns();
+    uint64_t end = timeout_ms ? looked + timeout_ms * 1000000u : UINT64_MAX;
     struct pollfd polls[3] = {{.fd = captures[0].fd, .events = POLLIN},
                               {.fd = captures[1].fd, .events = POLLIN},
                               {.fd = pidfd, .events = POLLIN}};
@@ -120,19 +124,27 @@ static bool collect(struct capture *captures, int pidfd, uint64_t timeout_ms) {
     for (;;) {
         uint64_t now = io_monotonic_ns();
         int wait = timeout_ms ? (int)((end - now) / 1000000u) + 1 : -1;
-        int n;
+        int n, r;
 
         if (now >= end)
-            return false;
+            return -ETIMEDOUT;
+        if (spawn->look && now - looked >= LOOK_MS * UINT64_C(1000000)) {
+            r = spawn->look(spawn->look_data, err);
+            if (r < 0)
+                return r;
+            looked = now;
+        }
+        if (spawn->look && (wait < 0 || wait > LOOK_MS))
+            wait = LOOK_MS;
         n = poll(polls, 3, wait);
         if (n < 0 && errno != EINTR)
-            return true;
+            return 0;
         for (int i = 0; i < 2; i++)
             if (n > 0 && polls[i].revents && !drain(&captures[i]))
                 polls[i].fd = -1;
         /* It has ended; what a stray descendant might still write is not waited for. */
         if (n > 0 && polls[2].revents && !polls[0].revents && !polls[1].revents)
-            return true;
+            return 0;
     }
 }
 
@@ -163,7 +175,8 @@ int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct
     _cleanup_close_ int pidfd = -1;
     struct capture captures[2];
     pid_t pid;
-    int r;
+    int r, ended;
+    bool stopped;
 
     if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0 ||
         pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -182,17 +195,19 @@ int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct
     for (int i = 0; i < 2; i++)
         captures[i] = (struct capture){
             .fd = i ? errors[0] : out[0], .text = io_alloc(1, 1), .max = spawn->max_output};
-    result.timed_out = !collect(captures, pidfd, spawn->timeout_ms);
-    if (result.timed_out) {
+    ended = collect(spawn, captures, pidfd, err);
+    result.timed_out = ended == -ETIMEDOUT;
+    if (ended < 0) {
         kill(-pid, SIGKILL);
         kill(pid, SIGKILL); /* it may not lead a group yet */
     }
     result.output = captures[0].text;
     result.output_size = captures[0].size;
     result.errors = captures[1].text;
-    r = finish(pid, report[0], &result, err);
-    if (r < 0)
-        return r;
+    stopped = ended < 0 && !result.timed_out;
+    r = finish(pid, report[0], &result, stopped ? NULL : err);
+    if (stopped || r < 0)
+        return stopped ? ended : r;
     *ret_result = result;
     result = (struct spawn_result){0};
     return 0;

@@ -28,6 +28,11 @@ struct spawn {
     int (*setup)(void *data, struct err *err);
     int (*confine)(void *data, struct err *err);
     void *setup_data;
+
+    /* Asked about every 50 ms while the program runs; a negative errno with its sentence ends its process
+     * group, and is what spawn_run returns. May be NULL. */
+    int (*look)(void *data, struct err *err);
+    void *look_data;
 };
 
 struct spawn_result {

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "shim/base/cleanup.h"
+#include "shim/base/io.h"
 #include "shim/base/spawn.h"
 
 static char *shell[] = {(char[]){"sh"}, (char[]){"-c"}, NULL, NULL};
@@ -55,6 +56,26 @@ static void an_error_of_confine_is_told(void **state) {
     assert_string_equal(err.text, "4 are open");
 }
 
+static int dislike_the_third(void *data, struct err *err) {
+    return ++*(int *)data < 3 ? 0 : err_set(err, EFBIG, "look %d", *(int *)data);
+}
+
+static void it_ends_when_look_does_not_like_it(void **state) {
+    int looks = 0;
+    struct err err = {0};
+    struct spawn spawn = {.argv = shell, .timeout_ms = 60000, .look = dislike_the_third, .look_data = &looks};
+    uint64_t begin = io_monotonic_ns();
+
+    (void)state;
+    shell[2] = (char[]){"sleep 50"};
+    assert_int_equal(spawn_check(&spawn, NULL, &err), -EFBIG);
+    assert_string_equal(err.text, "look 3");
+    assert_true(io_monotonic_ns() - begin < UINT64_C(40000000000));
+    shell[2] = (char[]){":"};
+    looks = 0;
+    assert_int_equal(spawn_check(&spawn, NULL, &err), 0);
+}
+
 static void assert_says(char *command, const char *expected) {
     _cleanup_free_ char *said = NULL;
     struct spawn spawn = {.argv = shell, .max_output = 100, .timeout_ms = 10000};
@@ -87,6 +108,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(confine_sees_what_the_program_inherits_alone),
         cmocka_unit_test(an_error_of_confine_is_told),
+        cmocka_unit_test(it_ends_when_look_does_not_like_it),
         cmocka_unit_test(stdin_is_empty_and_nobody_elses),
         cmocka_unit_test(there_is_no_terminal),
         cmocka_unit_test(a_deadline_ends_the_group),
