@@ -3,8 +3,7 @@
  * argument.
  *
  *   prestart  (or createRuntime) applies the patches that are proven for the container's image,
- * before its entry point runs. poststop  forgets the container's journal: its files are gone with
- * it.
+ * before its entry point runs.
  *
  * A container starts without a patch rather than not at all: whatever goes wrong, a crash too, is an
  * event at most, nothing is printed (it would end in the container's log), and the exit status is 0. */
@@ -15,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime-hooks/patch.h"
+#include "runtime-hooks/journal.h"
 #include "runtime-hooks/proven.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/config.h"
@@ -80,6 +79,44 @@ static void tell(const struct hook *hook, const char *rule, enum priority priori
         event_write(fd, &event);
 }
 
+/* Ids of the containers that are there; read when first asked for. */
+struct live {
+    const char *state_dir;
+    char **ids;
+    size_t n;
+    bool read;
+};
+
+static int add_live(const char *dir, const struct state *state, void *data) {
+    struct live *live = data;
+
+    (void)dir;
+    live->ids = io_grow(live->ids, live->n, sizeof(*live->ids));
+    live->ids[live->n++] = io_strdup(state->id);
+    return 0;
+}
+
+static bool is_live(const char *id, void *data) {
+    struct live *live = data;
+
+    if (!live->read)
+        state_each(live->state_dir, add_live, live);
+    live->read = true;
+    for (size_t i = 0; i < live->n; i++)
+        if (strcmp(live->ids[i], id) == 0)
+            return true;
+    return false;
+}
+
+static void discard_old(const struct hook *hook) {
+    struct live live = {.state_dir = hook->config.state_dir};
+
+    journal_discard_old(hook->config.data_dir, is_live, &live);
+    for (size_t i = 0; i < live.n; i++)
+        free(live.ids[i]);
+    free(live.ids);
+}
+
 static void apply(void *data) {
     struct hook *hook = data;
     _cleanup_close_ int root = open(hook->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -95,6 +132,7 @@ static void apply(void *data) {
             io_format("%d proven patch%s applied before the start, in %.0f ms", n,
                       n == 1 ? " was" : "es were", (double)(io_monotonic_ns() - start) / 1e6);
         tell(hook, "patch applied", PRIORITY_NOTICE, sentence);
+        discard_old(hook);
     }
     if (*err.text) {
         _cleanup_free_ char *without = io_format("The container starts without a proven patch: %s", err.text);
@@ -123,39 +161,23 @@ static void prestart(struct hook *hook) {
     tell(hook, "patch failed", PRIORITY_ERROR, sentence);
 }
 
-static void poststop(struct hook *hook) {
-    patch_discard(hook->config.data_dir, hook->state.id, NULL);
-}
-
-static const struct {
-    const char *name;
-    void (*run)(struct hook *);
-} hooks[] = {
-    {"prestart", prestart},
-    {"createRuntime", prestart},
-    {"poststop", poststop},
-};
-
 static void run(void *data) {
     struct hook hook = {0};
     struct err err = {0};
 
+    (void)data;
     if (config_load(&hook.config, &err) == 0 && read_input(&hook, &err) == 0)
-        hooks[*(const size_t *)data].run(&hook);
+        prestart(&hook);
     json_free(hook.input);
     state_free(&hook.state);
     config_free(&hook.config);
 }
 
 int main(int argc, char **argv) {
-    size_t i = 0;
-
-    while (argc == 2 && i < ARRAY_SIZE(hooks) && strcmp(argv[1], hooks[i].name) != 0)
-        i++;
-    if (argc != 2 || i == ARRAY_SIZE(hooks)) {
-        fprintf(stderr, "usage: opatch-hook prestart|createRuntime|poststop\n");
+    if (argc != 2 || (strcmp(argv[1], "prestart") != 0 && strcmp(argv[1], "createRuntime") != 0)) {
+        fprintf(stderr, "usage: opatch-hook prestart|createRuntime\n");
         return 2;
     }
-    guard_run(run, &i, 2 * APPLY_TIMEOUT_MS, NULL);
+    guard_run(run, NULL, 2 * APPLY_TIMEOUT_MS, NULL);
     return 0;
 }

@@ -15,6 +15,7 @@
 
 #define VERSION 1
 #define ROOT "root" /* key of about */
+#define DISCARDED_AT_ONCE 16 /* a container waits for it */
 
 static const char *const state_names[JOURNAL_STATES] = {"committing", "picking up", "proven"};
 
@@ -229,6 +230,55 @@ int journal_remove(struct journal *journal, struct err *err) {
     if (r == 0)
         forget(journal);
     return r;
+}
+
+struct aged {
+    struct timespec changed;
+    char *id;
+};
+
+static int compare_aged(const void *a, const void *b) {
+    const struct timespec *x = &((const struct aged *)a)->changed, *y = &((const struct aged *)b)->changed;
+
+    if (x->tv_sec != y->tv_sec)
+        return x->tv_sec < y->tv_sec ? -1 : 1;
+    return x->tv_nsec < y->tv_nsec ? -1 : x->tv_nsec > y->tv_nsec;
+}
+
+static size_t list_journals(const char *top, struct aged **ret_list) {
+    _cleanup_closedir_ DIR *dir = opendir(top);
+    struct aged *list = NULL;
+    struct dirent *entry;
+    struct stat st;
+    size_t n = 0;
+
+    while (dir && (entry = readdir(dir))) {
+        if (!id_valid(entry->d_name) || fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        list = io_grow(list, n, sizeof(*list));
+        list[n++] = (struct aged){st.st_mtim, io_strdup(entry->d_name)};
+    }
+    *ret_list = list;
+    return n;
+}
+
+void journal_discard_old(const char *data_dir, bool (*is_live)(const char *id, void *data), void *data) {
+    _cleanup_free_ char *top = io_format("%s/journal", data_dir);
+    struct aged *list;
+    size_t n = list_journals(top, &list), gone = 0;
+
+    if (n > JOURNALS_KEPT)
+        qsort(list, n, sizeof(*list), compare_aged);
+    for (size_t i = 0; i < n && n - gone > JOURNALS_KEPT && gone < DISCARDED_AT_ONCE; i++) {
+        _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+        _cleanup_free_ char *dir = io_format("%s/%s", top, list[i].id);
+
+        gone += !is_live(list[i].id, data) && journal_lock(data_dir, list[i].id, &journal, NULL) == 0 &&
+                io_remove_tree(AT_FDCWD, dir, NULL) == 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        free(list[i].id);
+    free(list);
 }
 
 char *journal_path(const struct journal *journal, const char *name) {

@@ -56,6 +56,12 @@ int journal_tidy(const struct journal *journal, struct err *err);
 /* Removes the open entry; the lock stays. */
 int journal_remove(struct journal *journal, struct err *err);
 
+/* Journals outlive their containers: whether one that has ended will be started again, only its engine
+ * knows. When there are more than JOURNALS_KEPT, some of those that changed longest ago go, but none that
+ * is_live says is of a container that is there, and none in use. */
+#define JOURNALS_KEPT 1000
+void journal_discard_old(const char *data_dir, bool (*is_live)(const char *id, void *data), void *data);
+
 /* The path of a name in the open entry, as fresh string. */
 char *journal_path(const struct journal *journal, const char *name);
 

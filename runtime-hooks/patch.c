@@ -490,11 +490,3 @@ int patch_rollback(const struct patch_request *request, struct json **ret_result
     tell(request, "patch rolled back", PRIORITY_NOTICE, "The last patch was taken back", NULL);
     return 0;
 }
-
-int patch_discard(const char *data_dir, const char *id, struct err *err) {
-    _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
-    _cleanup_free_ char *dir = io_format("%s/journal/%s", data_dir, id);
-    int r = journal_lock(data_dir, id, &journal, err);
-
-    return r < 0 ? r : io_remove_tree(AT_FDCWD, dir, err);
-}

@@ -86,6 +86,3 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
  * as proven no longer. Uses id, init_pid, image, data_dir, deadline_ms and notify. -ENOENT: there
  * is none. */
 int patch_rollback(const struct patch_request *request, struct json **ret_result, struct err *err);
-
-/* Forgets the journal of a container that is gone. */
-int patch_discard(const char *data_dir, const char *id, struct err *err);

@@ -360,6 +360,36 @@ static void death_before_the_start(void **state) {
     assert_true(olds > 40 && new);
 }
 
+static bool lives(const char *id, void *data) {
+    return strcmp(id, data) == 0;
+}
+
+static bool has_journal(unsigned n) {
+    _cleanup_free_ char *path = io_format("%s/data/journal/c%u", base, n);
+
+    return access(path, F_OK) == 0;
+}
+
+static void journals_of_the_past_go(void **state) {
+    _cleanup_journal_ struct journal held = {.lock = -1, .blobs = -1};
+    _cleanup_free_ char *data = at("data");
+
+    (void)state;
+    for (unsigned n = 0; n < JOURNALS_KEPT + 4; n++) {
+        _cleanup_free_ char *dir = io_format("%s/journal/c%u", data, n);
+        struct timespec times[2] = {{.tv_sec = 1000 + n}, {.tv_sec = 1000 + n}};
+
+        assert_int_equal(io_mkdir_p(dir, 0700, NULL), 0);
+        assert_int_equal(utimensat(AT_FDCWD, dir, times, 0), 0);
+    }
+    assert_int_equal(journal_lock(data, "c2", &held, NULL), 0);
+    journal_discard_old(data, lives, (char[]){"c0"});
+    for (unsigned n = 0; n < JOURNALS_KEPT + 4; n++)
+        assert_int_equal(has_journal(n), n == 0 || n == 2 || n > 5);
+    journal_discard_old(data, lives, (char[]){""});
+    assert_true(has_journal(0));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_and_back),
@@ -368,6 +398,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(full_disk_that_stays_full, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(entry_that_stays, set_up_bare, tear_down_bare),
         cmocka_unit_test(death_before_the_start),
+        cmocka_unit_test_setup_teardown(journals_of_the_past_go, set_up_bare, tear_down_bare),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
