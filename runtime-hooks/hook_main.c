@@ -3,7 +3,7 @@
  * argument.
  *
  *   prestart  (or createRuntime) applies the patches that are proven for the container's image,
- * before its entry point runs.
+ * before its entry point runs; first it takes back one that was interrupted, in a container that is started again.
  *
  * A container starts without a patch rather than not at all: whatever goes wrong, a crash too, is an
  * event at most, nothing is printed (it would end in the container's log), and the exit status is 0. */
@@ -117,16 +117,36 @@ static void discard_old(const struct hook *hook) {
     free(live.ids);
 }
 
+/* Opens the root; false when an interrupted patch is still in it. */
+static bool recover(const struct hook *hook, int *ret_root) {
+    struct err err = {0};
+    int r;
+
+    *ret_root = open(hook->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    r = *ret_root < 0 ? err_errno(&err, errno, "%s", hook->state.rootfs)
+                      : proven_recover(hook->config.data_dir, hook->state.id, 0, *ret_root, &err);
+    if (r > 0)
+        tell(hook, "patch rolled back", PRIORITY_WARNING,
+             "A patch was interrupted before it was proven; it was undone before the start");
+    if (r < 0) {
+        _cleanup_free_ char *sentence = io_format("An interrupted patch cannot be undone: %s", err.text);
+
+        tell(hook, "patch failed", PRIORITY_ERROR, sentence);
+    }
+    return r >= 0;
+}
+
 static void apply(void *data) {
     struct hook *hook = data;
-    _cleanup_close_ int root = open(hook->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_close_ int root = -1;
     _cleanup_free_ char *sentence = NULL;
     uint64_t start = io_monotonic_ns();
     struct err err = {0};
-    int n = root < 0 ? err_errno(&err, errno, "%s", hook->state.rootfs)
-                     : proven_apply(hook->config.data_dir, hook->state.image, hook->state.id, root,
-                                    &err);
+    int n;
 
+    if (!recover(hook, &root))
+        return;
+    n = proven_apply(hook->config.data_dir, hook->state.image, hook->state.id, root, &err);
     if (n > 0) {
         sentence =
             io_format("%d proven patch%s applied before the start, in %.0f ms", n,

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "shim/base/json.h"
 
 #define MAX_PATCHES 64 /* of one image */
+#define LOCK_TIMEOUT_NS UINT64_C(5000000000)
 #define APPLIER "applier" /* key of a journal entry's about: pid of the hook's child that began it */
 
 static bool key_valid(const char *key) {
@@ -229,6 +231,16 @@ static int apply_one(const char *dir, struct journal *journal, int root, struct 
     return journal_write(journal, JOURNAL_PROVEN, err);
 }
 
+/* The patcher of a container that has just ended may still be bringing it back. */
+static int lock_soon(const char *data_dir, const char *id, struct journal *journal, struct err *err) {
+    uint64_t end = io_monotonic_ns() + LOCK_TIMEOUT_NS;
+    int r;
+
+    while ((r = journal_lock(data_dir, id, journal, err)) == -EBUSY && io_monotonic_ns() < end)
+        poll(NULL, 0, 20);
+    return r;
+}
+
 int proven_apply(const char *data_dir, const char *key, const char *id, int root, struct err *err) {
     _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
     _cleanup_entries_ struct entries entries = {0};
@@ -241,7 +253,7 @@ int proven_apply(const char *data_dir, const char *key, const char *id, int root
     read_entries(dir, &entries);
     if (entries.n == 0)
         return 0;
-    r = journal_lock(data_dir, id, &journal, err);
+    r = lock_soon(data_dir, id, &journal, err);
     for (size_t i = 0; r == 0 && i < entries.n; i++) {
         _cleanup_free_ char *path = io_format("%s/%s", dir, entries.list[i].file);
 
@@ -259,18 +271,26 @@ int proven_apply(const char *data_dir, const char *key, const char *id, int root
 
 int proven_recover(const char *data_dir, const char *id, pid_t applier, int root, struct err *err) {
     _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
-    int r = journal_lock(data_dir, id, &journal, err);
+    _cleanup_free_ char *dir = io_format("%s/journal/%s", data_dir, id);
     uint64_t pid;
+    int r;
 
+    if (access(dir, F_OK) < 0)
+        return 0;
+    r = lock_soon(data_dir, id, &journal, err);
     if (r == 0)
         r = journal_open_last(&journal, err);
-    if (r == -ENOENT || (r == 0 && (journal.state == JOURNAL_PROVEN ||
-                                    json_u64(json_get(journal.about, APPLIER), &pid) < 0 ||
-                                    pid != (uint64_t)applier)))
+    if (r == -ENOENT || (r == 0 && (journal.state == JOURNAL_PROVEN || !journal_is_of(&journal, root))))
         return 0;
+    if (r == 0 && applier && (json_u64(json_get(journal.about, APPLIER), &pid) < 0 || pid != (uint64_t)applier))
+        return 0;
+    if (r == 0 && !applier)
+        r = changes_check_own(&journal.changes, true, root, journal.blobs, err);
     if (r == 0)
         r = changes_apply(&journal.changes, SIDE_BEFORE, root, journal.blobs, err);
-    return r < 0 ? r : journal_remove(&journal, err);
+    if (r == 0)
+        r = journal_remove(&journal, err);
+    return r < 0 ? r : 1;
 }
 
 static void list_one(const char *key, const char *dir, const char *file, struct json *list) {

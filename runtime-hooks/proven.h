@@ -23,8 +23,9 @@ int proven_save(const char *data_dir, const char *key, const struct journal *jou
  * on, is passed by, and err names the last of the latter. */
 int proven_apply(const char *data_dir, const char *key, const char *id, int root, struct err *err);
 
-/* After the process applier died in the middle of proven_apply(): the patch that it had begun is taken
- * back, those before it stay. An entry of another is none of this. */
+/* Takes back what was begun and not ended in a container that has not started, or not started again: by the
+ * process applier, which died in the middle of proven_apply() (those before it stay, an entry of another is
+ * none of this); 0: by whoever it was, as with the machine its patcher and its heir end. Returns whether there was such. */
 int proven_recover(const char *data_dir, const char *id, pid_t applier, int root, struct err *err);
 
 /* [{"key","name","time","package","fixed","files","bytes"}] */

@@ -256,14 +256,17 @@ static int replace_config(const struct creation *c, struct err *err) {
     return r;
 }
 
-/* When a patch has been proven for this image, the hook brings it in before the entry point runs. */
+/* When a patch has been proven for this image, the hook brings it in before the entry point runs; a container
+ * that was patched itself may have been left in the middle of it. */
 static void add_hook(struct creation *c) {
     _cleanup_free_ char *patches = io_format("%s/patches/%s", c->config->data_dir, c->image.key);
+    _cleanup_free_ char *journal = io_format("%s/journal/%s", c->config->data_dir, c->invocation->id);
     _cleanup_free_ char *program = runtime_sibling("opatch-hook");
     const char *variable = getenv("OPATCH_CONFIG");
     _cleanup_free_ char *environment = variable ? io_format("OPATCH_CONFIG=%s", variable) : NULL;
 
-    if (c->config->mode != MODE_OBSERVE && access(patches, F_OK) == 0 && access(program, X_OK) == 0)
+    if (c->config->mode != MODE_OBSERVE && (access(patches, F_OK) == 0 || access(journal, F_OK) == 0) &&
+        access(program, X_OK) == 0)
         bundle_add_prestart(c->json, program, environment);
 }
 
