@@ -288,4 +288,4 @@ static int apt_lock(const struct target *target, struct err *err) {
 }
 
 const struct manager manager_apt = {
-    .name = "apt", .lock = apt_lock, .plan = apt_plan, .stage = apt_stage, .open = origin_open_deb, .verify = apt_verify};
+    .name = "apt", .lock = apt_lock, .plan = apt_plan, .stage = apt_stage, .open = origin_open_deb, .lists = true, .verify = apt_verify};

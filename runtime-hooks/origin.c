@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "shim/base/cleanup.h"
@@ -13,6 +15,8 @@
 
 #define OPEN_TIMEOUT_MS 120000
 #define INFO "/var/lib/dpkg/info/"
+#define SUMS "/var/lib/dpkg/status.d/" /* of images without a dpkg */
+#define LIST_MAX (16u << 20)
 #define CONTROL "/DEBIAN"
 #define ALTERNATIVES "/etc/alternatives/"
 #define TOO_MUCH (S_ISUID | S_ISGID | S_IWGRP | S_IWOTH) /* rights that only a package gives */
@@ -43,6 +47,7 @@ static const char *const beside[] = {".dpkg-dist", ".dpkg-new", ".rpmnew"};
 struct check {
     const struct origin *origin;
     int *trees; /* an opened package for each step */
+    char *listed; /* what the old packages have: "\n/path\n/path\n"; NULL: not known */
     struct err *err;
 };
 
@@ -50,6 +55,7 @@ static void check_free(struct check *check) {
     for (size_t i = 0; check->trees && i < check->origin->plan->n; i++)
         cleanup_closep(&check->trees[i]);
     free(check->trees);
+    free(check->listed);
 }
 
 static int refuse(const struct check *check, const struct change *change, const char *why) {
@@ -94,15 +100,23 @@ static bool tree_has(const struct check *check, int tree, const char *path, cons
     return same;
 }
 
-/* Any package, at the path or where it was before /usr was merged; the container's own symbolic links have
- * no say in what is the same place. node NULL: any file will do. */
-static bool packages_have(const struct check *check, const char *path, const struct node *node,
-                          struct said *ret_said) {
+/* Was it elsewhere before /usr was merged? */
+static bool is_merged(const char *path) {
     static const char *const tops[] = {"/usr/bin/", "/usr/sbin/", "/usr/lib"};
     bool merged = false;
 
     for (size_t i = 0; i < ARRAY_SIZE(tops); i++)
         merged = merged || strncmp(path, tops[i], strlen(tops[i])) == 0;
+    return merged;
+}
+
+/* Any package, at the path or where it was before /usr was merged; the container's own symbolic links have
+ * no say in what is the same place. node NULL: any file will do. */
+static bool packages_have(const struct check *check, const char *path, const struct node *node,
+                          struct said *ret_said) {
+    static const char *const tops[] = {"/usr/bin/", "/usr/sbin/"};
+    bool merged = is_merged(path);
+
     for (size_t i = 0; i < check->origin->plan->n; i++) {
         _cleanup_free_ char *sbin = strncmp(path, tops[0], strlen(tops[0])) == 0
                                         ? io_format("%s%s", tops[1], path + strlen(tops[0]))
@@ -245,13 +259,92 @@ static bool is_configuration(const struct change *change) {
            change->after.type == NODE_FILE;
 }
 
+/* The lines of one list: a path each, or a checksum, two blanks and a path without its first slash. */
+static void add_list(const struct check *check, const struct change *change, FILE *out) {
+    bool sums = strncmp(change->path, SUMS, strlen(SUMS)) == 0;
+    _cleanup_close_ int fd = open_blob(check, &change->before, SIDE_BEFORE);
+    _cleanup_free_ char *text = NULL;
+    char *save = NULL;
+    size_t size;
+
+    if (fd < 0 || io_read_fd(fd, change->path, LIST_MAX, &text, &size, NULL) < 0)
+        return;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        const char *path = sums ? strstr(line, "  ") : line;
+
+        if (path)
+            fprintf(out, "%s%s\n", sums ? "/" : "", path + (sums ? 2 : 0));
+    }
+}
+
+static char *read_listed(const struct check *check) {
+    const struct changes *changes = check->origin->changes;
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    if (!out)
+        abort();
+    fputc('\n', out);
+    for (size_t i = 0; i < changes->n; i++) {
+        const char *path = changes->list[i].path;
+
+        if (changes->list[i].before.type == NODE_FILE &&
+            ((strncmp(path, INFO, strlen(INFO)) == 0 && io_ends_with(path, ".list")) ||
+             (strncmp(path, SUMS, strlen(SUMS)) == 0 && io_ends_with(path, ".md5sums"))))
+            add_list(check, &changes->list[i], out);
+    }
+    if (fclose(out) != 0)
+        abort();
+    return text;
+}
+
+static bool is_listed(const struct check *check, const char *path) {
+    _cleanup_free_ char *line = io_format("\n%s\n", path);
+    _cleanup_free_ char *split = io_format("\n%s\n", path + (is_merged(path) ? strlen("/usr") : 0));
+
+    return strstr(check->listed, line) || strstr(check->listed, split);
+}
+
+/* Of a package of the patch: what dpkg keeps of it and it has no longer. */
+static bool is_old_control(const struct check *check, const char *path) {
+    const char *name = path + strlen(INFO);
+
+    for (size_t i = 0; strncmp(path, INFO, strlen(INFO)) == 0 && i < check->origin->plan->n; i++) {
+        const char *package = check->origin->plan->steps[i].name;
+
+        if (strncmp(name, package, strlen(package)) == 0 && strchr(".:", name[strlen(package)]))
+            return true;
+    }
+    return false;
+}
+
+/* Whether the old packages, or what is made for them, had it. */
+static bool may_go(const struct check *check, const struct change *change) {
+    const char *path = change->path, *base = strrchr(path, '/') + 1;
+    const struct node *before = &change->before;
+
+    if (!check->listed || path_is_compiled(path) || is_listed(check, path) || is_old_control(check, path))
+        return true;
+    if (before->type == NODE_SYMLINK && fnmatch("lib*.so*", base, 0) == 0 && !strchr(before->target, '/')) {
+        _cleanup_free_ char *target = io_format("%.*s%s", (int)(base - path), path, before->target);
+
+        return is_listed(check, target);
+    }
+    if (before->type == NODE_SYMLINK && strncmp(path, ALTERNATIVES, strlen(ALTERNATIVES)) == 0)
+        return is_listed(check, before->target);
+    return before->type == NODE_SYMLINK && strncmp(before->target, ALTERNATIVES, strlen(ALTERNATIVES)) == 0;
+}
+
 static int check_change(const struct check *check, const struct change *change, enum fate *ret_fate) {
     bool opened = check->origin->manager->open != NULL;
     struct said said = {0};
 
     *ret_fate = FATE_KEPT;
-    if (change->after.type == NODE_ABSENT)
+    if (change->after.type == NODE_ABSENT) {
+        *ret_fate = may_go(check, change) ? FATE_KEPT : FATE_LEFT_OUT;
         return 0;
+    }
     /* A manager that opens none unpacks on the host itself: the container has no hand in it. */
     if (!is_packed(check, change, &said) && opened && change->after.type != NODE_DIRECTORY &&
         !is_generated(change) && !is_link(check, change) && !is_old(check, change)) {
@@ -328,6 +421,8 @@ int origin_check(const struct origin *origin, const char *scratch, struct change
     _cleanup_free_ enum fate *fates = io_alloc(origin->changes->n, sizeof(*fates));
     int r = open_packages(&check, scratch);
 
+    if (origin->manager->lists)
+        check.listed = read_listed(&check);
     for (size_t i = 0; r == 0 && i < origin->changes->n; i++)
         r = check_change(&check, &origin->changes->list[i], &fates[i]);
     return r < 0 ? r : keep(&check, fates, ret_changes);

@@ -44,6 +44,7 @@ struct manager {
     /* Opens a package below dir, on the host, by its paths in a container. NULL: staging does so itself,
      * and runs nothing of the container, so that nothing in upper/ is of its making. */
     int (*open)(const char *file, const char *dir, struct err *err);
+    bool lists; /* what belongs to a package stands in dpkg's lists, which a change of it rewrites */
     /* After the commit: the container's own records say that it is fixed. */
     int (*verify)(const struct patch_request *request, const struct target *target,
                   const struct plan *plan, struct err *err);

@@ -21,7 +21,11 @@ static int open_directory(const char *file, const char *dir, struct err *err) {
     return system(command) ? err_set(err, EIO, "cp") : 0;
 }
 
-static const struct manager opens = {.name = "test", .open = open_directory}, stages = {.name = "test"};
+static const struct manager opens = {.name = "test", .open = open_directory, .lists = true}, stages = {.name = "test"};
+
+#define INFO "/var/lib/dpkg/info"
+#define LISTS "mkdir -p root" INFO " upper" INFO ";"
+#define REMOVED "echo o >root/usr/lib/f; mknod upper/usr/lib/f c 0 0;"
 
 static const struct {
     const char *files; /* makes root, upper and pkg; each has /usr/lib with a file `same`, and pkg `lib.so.1.2` */
@@ -65,6 +69,20 @@ static const struct {
     {"mkdir root/etc upper/etc; echo o >root/etc/f; echo n >upper/etc/f", "", NULL},
     {"mkdir root/etc upper/etc; echo n >upper/etc/f", NULL, "/etc/f"},
     {"mkdir root/etc upper/etc pkg/etc; echo n >upper/etc/f.dpkg-dist; echo n >pkg/etc/f", "/etc/f.dpkg-dist=1", NULL},
+    /* removals */
+    {REMOVED, "", NULL},
+    {REMOVED LISTS "echo /usr/lib/f >root" INFO "/p.list; echo n >upper" INFO "/p.list",
+     "/usr/lib/f=0 /var/lib/dpkg/info/p.list=1", NULL},
+    {REMOVED LISTS "echo /lib/f >root" INFO "/p.list; echo n >upper" INFO "/p.list",
+     "/usr/lib/f=0 /var/lib/dpkg/info/p.list=1", NULL},
+    {REMOVED LISTS "echo /usr/lib/f >root" INFO "/q.list", "", NULL},
+    {REMOVED LISTS "echo o >root" INFO "/p.list; echo /usr/lib/f >upper" INFO "/p.list", "/var/lib/dpkg/info/p.list=1", NULL},
+    {REMOVED "mkdir -p root/var/lib/dpkg/status.d upper/var/lib/dpkg/status.d; "
+     "echo '0123456789abcdef0123456789abcdef  usr/lib/f' >root/var/lib/dpkg/status.d/p.md5sums; "
+     "echo n >upper/var/lib/dpkg/status.d/p.md5sums", "/usr/lib/f=0 /var/lib/dpkg/status.d/p.md5sums=1", NULL},
+    {LISTS "for p in p q; do echo o >root" INFO "/$p.prerm; mknod upper" INFO "/$p.prerm c 0 0; done",
+     "/var/lib/dpkg/info/p.prerm=0", NULL},
+    {"echo o >root/usr/lib/f.pyc; mknod upper/usr/lib/f.pyc c 0 0", "/usr/lib/f.pyc=0", NULL},
 };
 
 static int check(size_t row, const struct manager *manager, char **ret_kept, struct err *err) {
