@@ -9,7 +9,6 @@
 
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
-#include "shim/base/priv.h"
 #include "shim/base/spawn.h"
 #include "shim/ctl.h"
 #include "shim/monitor.h"
@@ -39,10 +38,6 @@ static size_t open_runs(const char *dir_path, int fds[RECORDINGS_MAX]) {
     return n;
 }
 
-static int drop_in_child(void *data, struct err *err) {
-    return priv_drop(data, err);
-}
-
 /* Runs the trainer without privilege on the open runs; its output is the model, or without planned
  * features the rates. */
 static int run_trainer(const struct config *config, char *planned, const int *fds, size_t n,
@@ -50,17 +45,17 @@ static int run_trainer(const struct config *config, char *planned, const int *fd
     _cleanup_free_ char *program = runtime_sibling("opatch-train");
     _cleanup_free_ char *rate = io_format("%g", config->false_alarms_per_hour / WINDOWS_PER_HOUR);
     _cleanup_free_ char *startup = io_format("%d", MONITOR_STARTUP_ROWS);
-    char *argv[RECORDINGS_MAX + 8] = {program, (char *)(uintptr_t) "--rate", rate,
+    char *argv[RECORDINGS_MAX + 10] = {program, (char *)(uintptr_t) "--user", config->user,
+                                (char *)(uintptr_t) "--rate", rate,
                                 (char *)(uintptr_t) "--startup", startup,
                                 (char *)(uintptr_t) "--planned", planned};
     struct spawn spawn = {.argv = argv, .keep = fds, .n_keep = n, .timeout_ms = TRAIN_TIMEOUT_MS,
-                          .max_output = MODEL_MAX_BYTES, .setup = drop_in_child,
-                          .setup_data = config->user};
-    size_t first = planned ? 7 : 2;
+                          .max_output = MODEL_MAX_BYTES};
+    size_t first = planned ? 9 : 4;
     int r;
 
     if (!planned)
-        argv[1] = (char *)(uintptr_t) "--rates";
+        argv[3] = (char *)(uintptr_t) "--rates";
     for (size_t i = 0; i <= n; i++)
         argv[first + i] = i < n ? io_format("/proc/self/fd/%d", fds[i]) : NULL;
     r = spawn_run(&spawn, ret_result, err);

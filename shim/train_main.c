@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* opatch-train: recorded runs in, a model or rates out on standard output. Run with no privilege at all. */
+/* opatch-train: recorded runs in, a model or rates out on standard output. It needs no privilege at all, and
+ * gives up what it has itself: the account need not reach the directory that this program is in. */
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -10,6 +11,7 @@
 #include "nn/model.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/priv.h"
 #include "shim/base/seccomp.h"
 #include "shim/rates.h"
 
@@ -33,11 +35,12 @@ static void runs_free(struct runs *runs) {
 }
 
 static void usage(FILE *out) {
-    fputs("usage: opatch-train [--rate R] [--startup ROWS] [--seed N] [--planned LIST] RUN... > MODEL\n"
-          "       opatch-train --rates RUN... > RATES\n"
+    fputs("usage: opatch-train [--user ACCOUNT] [--rate R] [--startup ROWS] [--seed N] [--planned LIST] RUN... > MODEL\n"
+          "       opatch-train [--user ACCOUNT] --rates RUN... > RATES\n"
           "\n"
           "  RUN             directory with windows.csv and evidence.jsonl; /proc/self/fd/N\n"
           "                  names one that was passed open\n"
+          "  --user ACCOUNT  become this account first (as root)\n"
           "  --rates         calls a second of each feature at one busy core, for the capture plan\n"
           "  --rate R        stated false-alarm episodes per window\n"
           "  --startup ROWS  first windows of every run that belong to the container's start\n"
@@ -148,6 +151,14 @@ int main(int argc, char **argv) {
     struct err err = {0};
     int status;
 
+    if (argc > 2 && strcmp(argv[1], "--user") == 0) {
+        if (priv_drop(argv[2], &err) < 0) {
+            fprintf(stderr, "opatch-train: %s\n", err.text);
+            return 1;
+        }
+        argv += 2;
+        argc -= 2;
+    }
     if (seccomp_confine(calls, &err) < 0)
         status = -EPERM;
     else if (argc > 2 && strcmp(argv[1], "--rates") == 0)
