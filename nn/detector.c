@@ -22,7 +22,8 @@
 enum {
     SOURCE_COUNTS,
     SOURCE_LASTING,
-    SOURCE_NOVELTY,
+    SOURCE_RESOURCE,
+    SOURCE_NOVELTY = SOURCE_RESOURCE + RESOURCES,
     SOURCE_SILENCE,
     SOURCE_CRASH,
     SOURCE_EVIDENCE
@@ -40,8 +41,11 @@ struct detector {
     bool *accounting;                /* live columns: no call */
     bool *births;                    /* live columns: a call that creates a process */
     int32_t crashes;                 /* live column of processes that crashed, or -1 */
+    int32_t resources[RESOURCES];    /* live columns, or -1 */
     size_t silence;                  /* silent windows up to this one */
     double lasting;                  /* channel_lasting() up to this window */
+    double usual[RESOURCES];         /* mean of a window */
+    double used[RESOURCES];          /* resource_lasting(), the same */
     size_t told;                     /* windows in which this silence has alarmed */
     size_t odd;                      /* windows in a row whose counts were beyond the limit */
     float births_in[UPCOMING];       /* processes created in this window and those before */
@@ -70,6 +74,7 @@ static void bind_columns(struct detector *d) {
     const struct model *m = d->model;
 
     d->crashes = -1;
+    memset(d->resources, -1, sizeof(d->resources));
     for (size_t c = 0; c < d->columns; c++) {
         int feature = features_find(d->names[c]);
 
@@ -80,6 +85,9 @@ static void bind_columns(struct detector *d) {
         d->births[c] = is_birth(d->names[c]);
         if (strcmp(d->names[c], CRASHES) == 0)
             d->crashes = (int32_t)c;
+        for (size_t i = 0; i < RESOURCES; i++)
+            if (strcmp(d->names[c], resource_kinds[i].column) == 0)
+                d->resources[i] = (int32_t)c;
     }
     for (size_t i = 0; i < m->columns; i++) {
         d->source[i] = -1;
@@ -87,6 +95,9 @@ static void bind_columns(struct detector *d) {
             if (strcmp(m->names[i], d->names[c]) == 0) {
                 d->source[i] = (int32_t)c;
                 d->phases[c] = m->phases[i];
+                for (size_t k = 0; k < RESOURCES; k++)
+                    if (d->resources[k] == (int32_t)c)
+                        d->usual[k] = (double)m->normal[i];
             }
         }
     }
@@ -117,9 +128,14 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
     return d;
 }
 
+static void forget_sums(struct detector *d) {
+    d->lasting = 0;
+    memset(d->used, 0, sizeof(d->used));
+}
+
 void detector_reset(struct detector *d) {
     d->silence = d->told = d->odd = 0;
-    d->lasting = 0;
+    forget_sums(d);
     memset(d->births_in, 0, sizeof(d->births_in));
 }
 
@@ -214,20 +230,36 @@ static double limit_of(const struct model *m) {
     return -log(m->rate * m->rows);
 }
 
-/* What has lasted for long enough to alarm adds up no further: it would alarm for as long again when all is
- * normal. */
-static double judge_lasting(struct detector *d, const struct channel *channel) {
-    double sum = channel_lasting(d->lasting, d->values[SOURCE_COUNTS]);
+/* The value of a sum, which becomes the next one. What has lasted for long enough to alarm adds up no
+ * further: it would alarm for as long again when all is normal. */
+static double judge_lasting(const struct model *m, const struct tail *tail, double next, double *sum) {
+    if (next < *sum || !(tail_value(tail, *sum) > limit_of(m)))
+        *sum = next;
+    return tail_value(tail, *sum);
+}
 
-    if (sum < d->lasting || !(tail_value(&channel->lasting, d->lasting) > limit_of(d->model)))
-        d->lasting = sum;
-    return tail_value(&channel->lasting, d->lasting);
+/* Returns the greatest value. */
+static double judge_resources(struct detector *d) {
+    double value = TAIL_NEVER;
+
+    for (unsigned i = 0; i < RESOURCES; i++) {
+        const struct resource *resource = &d->model->resources[i];
+        int32_t c = d->resources[i];
+
+        if (c < 0 || !(d->phases[c] & COLUMN_MEASURED) || isnan(d->counts[c]))
+            continue;
+        d->values[SOURCE_RESOURCE + i] =
+            judge_lasting(d->model, &resource->lasting,
+                          resource_lasting(i, resource, d->used[i], (double)d->counts[c]), &d->used[i]);
+        value = fmax(value, d->values[SOURCE_RESOURCE + i]);
+    }
+    return value;
 }
 
 /* What the counts say; returns the greatest value. */
 static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
     const struct model *m = d->model;
-    double novelty = 0;
+    double novelty = 0, resources = startup ? TAIL_NEVER : judge_resources(d);
 
     for (d->group = GROUPS; !startup && !d->channelled && d->group > 0;)
         d->channelled = take_group(d, --d->group);
@@ -235,13 +267,15 @@ static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
         const struct channel *channel = &m->channels[d->group];
 
         d->values[SOURCE_COUNTS] = channel_value(channel, d->row, d->scratch);
-        d->values[SOURCE_LASTING] = judge_lasting(d, channel);
+        d->values[SOURCE_LASTING] =
+            judge_lasting(m, &channel->lasting,
+                          channel_lasting(d->lasting, d->values[SOURCE_COUNTS]), &d->lasting);
     }
     for (size_t c = 0; c < d->columns; c++)
         novelty += novelty_apart(d, c, phases);
     d->values[SOURCE_NOVELTY] = tail_value(&m->novelty, novelty);
     return fmax(fmax(d->values[SOURCE_COUNTS], d->values[SOURCE_LASTING]),
-                d->values[SOURCE_NOVELTY]);
+                fmax(d->values[SOURCE_NOVELTY], resources));
 }
 
 bool detector_knows(const struct detector *d, const struct evidence *evidence, bool startup) {
@@ -345,6 +379,10 @@ static void explain(struct detector *d, uint8_t phases, struct verdict *verdict)
     counts = fmax(d->values[SOURCE_COUNTS], 0) + fmax(d->values[SOURCE_LASTING], 0);
     if (counts > 0 && d->channelled)
         explain_channel(d, counts / sum, verdict);
+    for (unsigned i = 0; i < RESOURCES; i++)
+        if (d->resources[i] >= 0)
+            put(verdict, resource_kinds[i].column, (double)d->counts[d->resources[i]], d->usual[i],
+                d->values[SOURCE_RESOURCE + i] / sum);
     for (size_t c = 0; c < d->columns; c++)
         novelty += novelty_apart(d, c, phases);
     for (size_t c = 0; c < d->columns && novelty > 0; c++)
@@ -394,7 +432,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     } else if (is_complete(d)) {
         d->silence++;
         d->odd = 0;
-        d->lasting = 0;
+        forget_sums(d);
         if (!context->startup && d->told < SILENCE_NEWS)
             value = d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence);
         d->told += value > limit;

@@ -5,6 +5,7 @@
 #include "nn/channel.h"
 #include "nn/evidence.h"
 #include "nn/model.h"
+#include "nn/resource.h"
 #include "nn/tail.h"
 
 #define MODEL_MAX_COLUMNS 160 /* that a channel looks at */
@@ -43,6 +44,7 @@ struct model {
     float *normal;   /* columns: mean count of a steady window in which it was measured */
     struct model_columns groups[GROUPS]; /* empty when it would be the same as GROUP_ALWAYS */
     struct channel channels[GROUPS];     /* of a group without columns: empty */
+    struct resource resources[RESOURCES]; /* of columns that were measured */
     struct tail novelty;                 /* of model_novelty_of() summed over a window */
     uint32_t silence;                    /* longest run of silent windows */
     struct model_unseen unseen[EVIDENCE_FEATURES];

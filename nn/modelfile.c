@@ -15,7 +15,7 @@
 #endif
 
 static const char magic[8] = "OPATCHNN";
-#define VERSION 7
+#define VERSION 8
 _Static_assert(sizeof(magic) + 4 == MODEL_HEAD, "the head ends with the version");
 #define HEADER (sizeof(magic) + 4 + 4 + 8)
 #define MAX_HIDDEN 256
@@ -90,6 +90,10 @@ static void write_body(struct writer *w, const struct model *m) {
     for (size_t g = 0; g < GROUPS; g++)
         if (m->groups[g].n > 0)
             write_channel(w, &m->channels[g]);
+    for (size_t i = 0; i < RESOURCES; i++) {
+        write_tail(w, &m->resources[i].use);
+        write_tail(w, &m->resources[i].lasting);
+    }
     write_tail(w, &m->novelty);
     write_u32(w, m->silence);
     for (size_t f = 0; f < EVIDENCE_FEATURES; f++) {
@@ -280,6 +284,10 @@ static void read_body(struct parser *p, struct model *m) {
     for (size_t g = 0; g < GROUPS && p->error == 0; g++)
         if (m->groups[g].n > 0)
             read_channel(p, m->groups[g].n, &m->channels[g]);
+    for (size_t i = 0; i < RESOURCES; i++) {
+        read_tail(p, &m->resources[i].use);
+        read_tail(p, &m->resources[i].lasting);
+    }
     read_tail(p, &m->novelty);
     m->silence = read_u32(p, 0, m->rows, "longest silence");
     read_evidence(p, m);

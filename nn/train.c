@@ -297,6 +297,22 @@ static void learn_silence(const struct lesson *lesson) {
     }
 }
 
+static void learn_resources(const struct lesson *lesson) {
+    const struct table *t = lesson->table;
+    _cleanup_free_ float *use = io_alloc(lesson->n, sizeof(*use));
+
+    for (unsigned kind = 0; kind < RESOURCES; kind++) {
+        memset(use, 0, lesson->n * sizeof(*use));
+        for (size_t c = 0; c < t->columns; c++) {
+            if (strcmp(t->names[c], resource_kinds[kind].column) != 0)
+                continue;
+            for (size_t i = 0; i < lesson->n; i++)
+                use[i] = fmaxf(t->counts[lesson->rows[i] * t->columns + c], 0); /* of NaN: 0 */
+        }
+        resource_fit(kind, use, lesson->n, &lesson->model->resources[kind]);
+    }
+}
+
 static void learn(const struct lesson *lesson) {
     struct model *m = lesson->model;
     _cleanup_free_ float *novelty = io_alloc(lesson->n, sizeof(*novelty));
@@ -308,6 +324,7 @@ static void learn(const struct lesson *lesson) {
     choose_groups(lesson);
     held_out_novelty(lesson, novelty);
     m->novelty = tail_fit(novelty, lesson->n);
+    learn_resources(lesson);
     learn_silence(lesson);
     learn_evidence(lesson);
     for (size_t g = 0; g < GROUPS; g++)

@@ -77,6 +77,45 @@ static void alarms_no_longer_than_the_flood_lasts(void **state) {
     assert_int_equal(alarms_in(model, &test, FLOOD + QUIET, AFTER), 0);
 }
 
+/* Among calls that come in bursts of any size no distance says much. */
+static struct windows bursts_and_cpu(size_t rows, uint64_t seed, bool bursts) {
+    struct windows w = synthetic_windows(rows, seed);
+
+    strcpy(w.names[8], "mprotect");
+    strcpy(w.names[9], "acct.cpu_ms");
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 6; c < 9 && bursts; c++)
+            if (random_unit(&seed) < 0.02)
+                w.counts[r * w.columns + c] = expf(12 * (float)random_unit(&seed));
+        w.counts[r * w.columns + 9] = 2 + 8 * (float)random_unit(&seed);
+    }
+    return w;
+}
+
+static void resource_that_is_used_for_long_alarms(void **state) {
+    enum { FROM = 50, LONG = 12, SHORT = 2 };
+    _cleanup_windows_ struct windows train = bursts_and_cpu(ROWS, 1, true);
+    _cleanup_windows_ struct windows test = bursts_and_cpu(200, 2, false);
+    _cleanup_model_ struct model *model = trained_with_evidence(&train);
+    struct verdict verdict;
+
+    (void)state;
+    assert_int_equal(alarms_in(model, &test, 0, 200), 0);
+    for (size_t r = FROM; r < FROM + LONG; r++)
+        test.counts[r * test.columns + 9] = 97;
+    assert_true(alarms_in(model, &test, FROM, LONG) >= 3);
+    assert_int_equal(alarms_in(model, &test, FROM + LONG + 1, 100), 0);
+    verdict = verdict_of(model, &test, FROM + LONG - 1, false);
+    assert_string_equal(verdict.top[0].name, "acct.cpu_ms");
+    assert_true(verdict.top[0].observed == 97 && verdict.top[0].expected > 2 && verdict.top[0].expected < 10);
+    for (size_t r = FROM + SHORT; r < FROM + LONG; r++)
+        test.counts[r * test.columns + 9] = 5;
+    assert_int_equal(alarms_in(model, &test, 0, 200), 0);
+    for (size_t r = FROM; r < FROM + LONG; r++) /* more than ever, and still next to nothing */
+        test.counts[r * test.columns + 9] = 19;
+    assert_int_equal(alarms_in(model, &test, 0, 200), 0);
+}
+
 static void first_crash_alarms_on_its_own(void **state) {
     const struct train_options rare = {.seed = 1, .false_alarm_rate = 0.00003};
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
@@ -336,6 +375,7 @@ int main(void) {
         cmocka_unit_test(names_a_call_never_seen),
         cmocka_unit_test(frequent_call_of_no_model_is_no_news),
         cmocka_unit_test(alarms_no_longer_than_the_flood_lasts),
+        cmocka_unit_test(resource_that_is_used_for_long_alarms),
         cmocka_unit_test(first_crash_alarms_on_its_own),
         cmocka_unit_test(startup_may_do_what_startups_did),
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
