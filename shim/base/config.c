@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "shim/base/cleanup.h"
@@ -143,6 +144,14 @@ static int set_paths(const struct key *key, const struct json *value, char **lis
     return 0;
 }
 
+static int no_word(const struct key *key, struct err *err) {
+    char list[128] = "";
+
+    for (size_t i = 0; i < key->words_n; i++)
+        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s\"%s\"", i ? ", " : "", key->words[i]);
+    return err_set(err, EINVAL, "\"%s\" must be one of %s", key->name, list);
+}
+
 static int set_key(const struct key *key, const struct json *value, struct config *config,
                    struct err *err) {
     char *field = (char *)config + key->offset;
@@ -163,15 +172,17 @@ static int set_key(const struct key *key, const struct json *value, struct confi
         *(char **)field = io_strdup(text);
         return 0;
     case KIND_NAME:
-        if (!text || !*text || (key->words && word_index(text, key->words, key->words_n) < 0))
-            return err_set(err, EINVAL, "\"%s\" has no such value", key->name);
+        if (key->words && word_index(text, key->words, key->words_n) < 0)
+            return no_word(key, err);
+        if (!text || !*text)
+            return err_set(err, EINVAL, "\"%s\" must be a name", key->name);
         free(*(char **)field);
         *(char **)field = io_strdup(text);
         return 0;
     case KIND_WORD:
         word = word_index(text, key->words, key->words_n);
         if (word < 0)
-            return err_set(err, EINVAL, "\"%s\" has no such value", key->name);
+            return no_word(key, err);
         *(int *)field = word;
         return 0;
     case KIND_U64:
@@ -191,6 +202,14 @@ static int set_key(const struct key *key, const struct json *value, struct confi
         return set_paths(key, value, (char **)field, err);
     }
     return -EINVAL;
+}
+
+/* The runtime that its containers are known to, also when something else keeps the file from being in force. */
+static void keep_runtime(const struct json *root, struct config *config) {
+    const char *runtime = json_get_string(root, "runtime");
+
+    if (check_path(runtime) == 0)
+        config->runtime = io_strdup(runtime);
 }
 
 int config_parse(const char *text, size_t size, struct config *ret_config, struct err *err) {
@@ -214,6 +233,7 @@ int config_parse(const char *text, size_t size, struct config *ret_config, struc
     if (r < 0) {
         config_free(&config);
         set_defaults(&config);
+        keep_runtime(root, &config);
     }
     *ret_config = config;
     return r;

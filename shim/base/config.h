@@ -45,7 +45,8 @@ struct config {
 };
 
 /* Reads the file named by OPATCH_CONFIG, or CONFIG_PATH; a missing CONFIG_PATH means the defaults.
- * On failure *ret_config holds the defaults all the same, so that a container can start. */
+ * On failure *ret_config holds the defaults all the same, so that a container can start, but for the runtime where the
+ * file says one: the containers that are there belong to it. */
 int config_load(struct config *ret_config, struct err *err);
 int config_parse(const char *text, size_t size, struct config *ret_config, struct err *err);
 void config_free(struct config *config);
