@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/ctl.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "shim/base/cleanup.h"
+#include "shim/base/text.h"
 
 static const struct {
     const char *verb;
@@ -17,7 +19,7 @@ static const struct {
 };
 
 int ctl_fail(const char *verb, const struct err *err) {
-    fprintf(stderr, "opatch %s: %s\n", verb, err->text);
+    text_line(stderr, "opatch %s: %s", verb, err->text);
     return 1;
 }
 
@@ -28,6 +30,16 @@ int ctl_usage(const char *usage) {
 
 int ctl_is_name(const char *name) {
     return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+/* What could not be written is not told to have been. */
+static int finish(const char *verb, int status) {
+    struct err err = {0};
+
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    err_errno(&err, errno, "cannot write");
+    return ctl_fail(verb, &err);
 }
 
 int main(int argc, char *argv[]) {
@@ -41,6 +53,6 @@ int main(int argc, char *argv[]) {
         return ctl_fail(argv[1], &err);
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
         if (strcmp(verbs[i].verb, argv[1]) == 0)
-            return verbs[i].run(&config, argc - 1, argv + 1);
+            return finish(argv[1], verbs[i].run(&config, argc - 1, argv + 1));
     return ctl_usage("status|events|explain|accept|train|relearn|record|plan|doctor ...");
 }

@@ -8,6 +8,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
+#include "shim/base/text.h"
 #include "shim/ctl.h"
 #include "shim/monitor.h"
 
@@ -125,8 +126,8 @@ int ctl_accept(const struct config *config, int argc, char *argv[]) {
     if (r < 0)
         return ctl_fail("accept", &err);
     for (const struct json *item = told.news->first; item; item = item->next)
-        printf("%s %s by %s\n", json_get_string(item, "kind"), json_get_string(item, "what"),
-               json_get_string(item, "comm"));
-    printf("is normal to containers of profile %s that start from now on\n", told.profile);
+        text_line(stdout, "%s %s by %s", json_get_string(item, "kind"), json_get_string(item, "what"),
+                  json_get_string(item, "comm"));
+    text_line(stdout, "is normal to containers of profile %s that start from now on", told.profile);
     return 0;
 }

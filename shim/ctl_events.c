@@ -5,10 +5,13 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "shim/base/cleanup.h"
+#include "shim/base/event.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
+#include "shim/base/text.h"
 #include "shim/ctl.h"
 
 static const char *field(const struct json *event, const char *name) {
@@ -19,8 +22,11 @@ static void print_plain(const struct json *event) {
     const char *time = json_get_string(event, "time");
     const char *priority = json_get_string(event, "priority");
     const char *output = json_get_string(event, "output");
+    const char *id = field(event, "container.id");
+    bool told = !id || (output && strstr(output, id));
 
-    printf("%.23s %-13s %s\n", time ? time : "?", priority ? priority : "?", output ? output : "?");
+    text_line(stdout, "%.23s %-13s %s%s%s%s", time ? time : "?", priority ? priority : "?", output ? output : "?",
+              told ? "" : " [", told ? "" : id, told ? "" : "]");
 }
 
 /* One line of the file; what is no event is skipped. */
@@ -57,12 +63,34 @@ static void wait_for_more(const char *path) {
         poll(&poll_fd, 1, 1000);
 }
 
+/* The file of the events; NULL when there is none yet. Who follows makes it, as the first writer would. */
+static int open_events(const struct config *config, const char *path, bool make, FILE **ret_file, struct err *err) {
+    FILE *file = fopen(path, "re");
+    int r;
+
+    if (!file && errno == ENOENT && make) {
+        r = io_mkdir_p(config->data_dir, 0700, err);
+        if (r < 0)
+            return r;
+        r = event_open(config->data_dir);
+        if (r < 0)
+            return err_errno(err, -r, "%s", path);
+        close(r);
+        file = fopen(path, "re");
+    }
+    if (!file && (errno != ENOENT || make))
+        return err_errno(err, errno, "%s", path);
+    *ret_file = file;
+    return 0;
+}
+
 int ctl_events(const struct config *config, int argc, char *argv[]) {
     _cleanup_free_ char *path = io_format("%s/events.jsonl", config->data_dir);
     _cleanup_fclose_ FILE *file = NULL;
     _cleanup_free_ char *line = NULL;
     const char *container = NULL;
     bool follow = false, json = false;
+    struct err err = {0};
     size_t room = 0;
 
     for (int i = 1; i < argc; i++) {
@@ -75,28 +103,24 @@ int ctl_events(const struct config *config, int argc, char *argv[]) {
         else
             return ctl_usage("events [--follow] [--json] [--container ID]");
     }
-    file = fopen(path, follow ? "a+e" : "re");
-    if (!file && errno == ENOENT)
-        return 0;
-    if (!file) {
-        struct err err;
-
-        err_errno(&err, errno, "%s", path);
+    if (open_events(config, path, follow, &file, &err) < 0)
         return ctl_fail("events", &err);
-    }
-    rewind(file);
-    for (;;) {
+    while (file) {
         ssize_t n = getline(&line, &room, file);
 
         if (n > 0) {
             print_line(line, (size_t)n - (line[n - 1] == '\n'), container, json);
+        } else if (!feof(file)) {
+            err_errno(&err, errno, "%s", path);
+            return ctl_fail("events", &err);
         } else if (!follow || fflush(stdout) != 0) {
-            return 0;
+            break;
         } else {
             go_on_reading(file);
             wait_for_more(path);
         }
     }
+    return 0;
 }
 
 static void explain_alarm(const struct json *event) {
@@ -114,8 +138,7 @@ static void explain_alarm(const struct json *event) {
         json_double(json_get(f, "observed"), &observed);
         json_double(json_get(f, "expected"), &expected);
         json_double(json_get(f, "weight"), &weight);
-        printf("  %-24s %10.1f %10.1f %6.0f%%\n", name ? name : "?", observed, expected,
-               weight * 100);
+        text_line(stdout, "  %-24s %10.1f %10.1f %6.0f%%", name ? name : "?", observed, expected, weight * 100);
     }
 }
 
@@ -126,17 +149,20 @@ static void explain_evidence(const struct json *event) {
         puts("Seen meanwhile:");
     for (const struct json *item = list ? list->first : NULL; item; item = item->next)
         if (json_string(item))
-            printf("  %s\n", item->text);
+            text_line(stdout, "  %s", item->text);
 }
 
 int ctl_alarm_events(const struct config *config, const char *alarm,
                      void (*visit)(const struct json *event, void *data), void *data,
                      struct err *err) {
     _cleanup_free_ char *path = io_format("%s/events.jsonl", config->data_dir);
-    _cleanup_fclose_ FILE *file = fopen(path, "re");
+    _cleanup_fclose_ FILE *file = NULL;
     _cleanup_free_ char *line = NULL;
     size_t room = 0, found = 0;
+    int r = open_events(config, path, false, &file, err);
 
+    if (r < 0)
+        return r;
     for (ssize_t n; file && (n = getline(&line, &room, file)) > 0;) {
         _cleanup_json_ struct json *event = NULL;
         const char *id;
@@ -149,6 +175,8 @@ int ctl_alarm_events(const struct config *config, const char *alarm,
         found++;
         visit(event, data);
     }
+    if (file && ferror(file))
+        return err_errno(err, errno, "%s", path);
     return found ? 0 : err_set(err, ENOENT, "no alarm \"%.60s\" in %s", alarm, path);
 }
 
@@ -160,7 +188,7 @@ static void explain(const struct json *event, void *data) {
     if (json_get(json_get(event, "output_fields"), "opatch.features"))
         explain_alarm(event);
     if (reason)
-        printf("%s\n", reason);
+        text_line(stdout, "%s", reason);
     explain_evidence(event);
 }
 

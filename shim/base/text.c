@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/base/text.h"
 
+#include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
+
+#include "shim/base/cleanup.h"
 
 /* Size of the character that p begins with, 0: of none. The limits of the second byte leave out
  * controls (C2), overlong forms (E0, F0), surrogates (ED), and what is above U+10FFFF (F4). */
@@ -44,4 +48,18 @@ bool text_clean(char *text) {
         text += size;
     }
     return any;
+}
+
+void text_line(FILE *file, const char *format, ...) {
+    _cleanup_free_ char *line = NULL;
+    va_list ap;
+    int r;
+
+    va_start(ap, format);
+    r = vasprintf(&line, format, ap);
+    va_end(ap);
+    if (r < 0)
+        abort();
+    text_clean(line);
+    fprintf(file, "%s\n", line);
 }
