@@ -25,6 +25,8 @@ static int each_record(int root,
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
 
+    if (!dir && (fd == -ENOENT || fd == -ENOTDIR))
+        return err_set(err, ENOENT, "the container has no packages of dpkg, neither in /var/lib/dpkg/status nor in " DIRECTORY);
     if (!dir)
         return err_errno(err, fd < 0 ? -fd : errno, DIRECTORY);
     while (r == 0 && (entry = readdir(dir))) {

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime-hooks/patch.h"
 #include "runtime-hooks/proven.h"
@@ -18,6 +19,7 @@
 #include "shim/base/io.h"
 #include "shim/base/json.h"
 #include "shim/base/state.h"
+#include "shim/base/text.h"
 #include "signatures/store.h"
 
 struct options {
@@ -67,15 +69,15 @@ static void print(const struct command *command, const struct json *result) {
     for (const struct json *p = packages ? packages->first : NULL; p; p = p->next) {
         const char *from = json_get_string(p, "from");
 
-        printf("%s %s -> %s (%" PRIu64 " KiB)\n", json_get_string(p, "name"),
-               from && *from ? from : "new", json_get_string(p, "to"), number(p, "bytes") >> 10);
+        text_line(stdout, "%s %s -> %s (%" PRIu64 " KiB)", json_get_string(p, "name"), from && *from ? from : "new",
+                  json_get_string(p, "to"), number(p, "bytes") >> 10);
     }
     if (changed)
         printf("%" PRIu64 " files with new content, %" PRIu64 " KiB\n", number(changed, "files"),
                number(changed, "bytes") >> 10);
     for (const struct json *p = restart ? restart->first : NULL; p; p = p->next)
-        printf("process %" PRIu64 " (%s): %s\n", number(p, "pid"), json_get_string(p, "comm"),
-               json_get_string(p, "how"));
+        text_line(stdout, "process %" PRIu64 " (%s): %s", number(p, "pid"), json_get_string(p, "comm"),
+                  json_get_string(p, "how"));
 }
 
 static int find_container(struct command *command, const char *id, struct err *err) {
@@ -144,15 +146,18 @@ static void read_bundle(struct command *command, struct patch_request *request) 
     request->cwd = json_get_string(process, "cwd");
 }
 
+static void print_problem(void *data, const char *sentence) {
+    (void)data;
+    text_line(stderr, "opatch patch: %s", sentence);
+}
+
 /* Only what a signature says is patched; a package named by hand needs none. */
 static int read_signature(struct command *command, struct patch_request *request, struct err *err) {
     const struct signature *signature;
 
     if (request->package && request->fixed)
         return 0;
-    if (!request->cve)
-        return err_set(err, EINVAL, "neither a CVE nor --package and --fixed were named");
-    store_load((const char *const *)command->config.signature_dirs, NULL, NULL, &command->store);
+    store_load((const char *const *)command->config.signature_dirs, print_problem, NULL, &command->store);
     signature = store_find(&command->store, request->cve);
     if (!signature)
         return err_set(err, ENOENT, "there is no signature of %.100s", request->cve);
@@ -198,14 +203,14 @@ static int patches(struct command *command, struct err *err) {
         printf("%s\n", text);
     }
     for (const struct json *p = command->options.json ? NULL : list->first; p; p = p->next)
-        printf("%s  %-16s %s %s\n", json_get_string(p, "key"), json_get_string(p, "name"),
-               json_get_string(p, "package"), json_get_string(p, "fixed"));
+        text_line(stdout, "%s  %-16s %s %s", json_get_string(p, "key"), json_get_string(p, "name"),
+                  json_get_string(p, "package"), json_get_string(p, "fixed"));
     return 0;
 }
 
 static int patch(struct command *command, const char *verb, char *const *words, struct err *err) {
     _cleanup_json_ struct json *result = NULL;
-    struct patch_request request = {.cve = words[0] ? words[1] : NULL,
+    struct patch_request request = {.cve = words[1],
                                     .manager = command->options.manager,
                                     .package = command->options.package,
                                     .fixed = command->options.fixed,
@@ -215,8 +220,6 @@ static int patch(struct command *command, const char *verb, char *const *words, 
                                     .notify_data = command};
     int r;
 
-    if (!words[0])
-        return err_set(err, EINVAL, "no container was named");
     r = config_load(&command->config, err);
     if (r == 0)
         r = find_container(command, words[0], err);
@@ -247,17 +250,30 @@ static void command_free(struct command *command) {
     state_free(&command->state);
 }
 
+/* What each takes: the letters of its options, and how many words follow it. */
+static const struct {
+    const char *name, *letters;
+    int least, most;
+} verbs[] = {{"patch", "njmpfP", 1, 2}, {"rollback", "jP", 1, 1}, {"patches", "jF", 0, 0}};
+
 static int parse(int argc, char **argv, struct options *options) {
     static const struct option longs[] = {
         {"plan", no_argument, NULL, 'n'},          {"json", no_argument, NULL, 'j'},
         {"manager", required_argument, NULL, 'm'}, {"package", required_argument, NULL, 'p'},
         {"fixed", required_argument, NULL, 'f'},   {"pid", required_argument, NULL, 'P'},
         {"forget", required_argument, NULL, 'F'},  {0}};
+    size_t verb = 0;
     uint64_t pid;
     int c;
 
     options->manager = "apt";
+    while (verb < ARRAY_SIZE(verbs) && strcmp(verbs[verb].name, argv[0]) != 0)
+        verb++;
+    if (verb == ARRAY_SIZE(verbs))
+        return -EINVAL;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        if (!strchr(verbs[verb].letters, c))
+            return -EINVAL;
         if (c == 'n')
             options->plan = true;
         else if (c == 'j')
@@ -270,17 +286,16 @@ static int parse(int argc, char **argv, struct options *options) {
             options->fixed = optarg;
         else if (c == 'F')
             options->forget = optarg;
-        else if (c == 'P' && io_parse_u64(optarg, INT32_MAX, &pid) == 0)
+        else if (c == 'P' && io_parse_u64(optarg, INT32_MAX, &pid) == 0 && pid > 0)
             options->pid = (pid_t)pid;
         else
             return -EINVAL;
     }
-    return 0;
-}
-
-static bool is_verb(const char *word) {
-    return strcmp(word, "patch") == 0 || strcmp(word, "rollback") == 0 ||
-           strcmp(word, "patches") == 0;
+    if (argc - optind < verbs[verb].least || argc - optind > verbs[verb].most ||
+        (options->package == NULL) != (options->fixed == NULL))
+        return -EINVAL;
+    /* Nothing else tells what closes the hole. */
+    return strcmp(argv[0], "patch") == 0 && !options->package && argc - optind < 2 ? -EINVAL : 0;
 }
 
 int main(int argc, char **argv) {
@@ -289,19 +304,23 @@ int main(int argc, char **argv) {
     int r;
 
     signal(SIGCHLD, SIG_DFL); /* whoever ignores it hands that on, and nobody could be waited for */
-    if (argc < 2 || !is_verb(argv[1]) || parse(argc - 1, argv + 1, &command.options) < 0) {
-        fprintf(stderr, "usage: opatch patch [--plan] [--json] ID CVE\n"
-                        "       opatch patch [--plan] [--json] --package P --fixed V ID\n"
-                        "       opatch rollback [--json] ID\n"
+    if (argc < 2 || parse(argc - 1, argv + 1, &command.options) < 0) {
+        fprintf(stderr, "usage: opatch patch [--plan] [--json] [--pid PID] ID CVE\n"
+                        "       opatch patch [--plan] [--json] [--pid PID] [--manager M] --package P --fixed V ID [CVE]\n"
+                        "       opatch rollback [--json] [--pid PID] ID\n"
                         "       opatch patches [--json] [--forget KEY]\n");
         return 2;
     }
     if (strcmp(argv[1], "patches") == 0)
         r = patches(&command, &err);
+    else if (geteuid() != 0)
+        r = err_set(&err, EPERM, "only root may change a container");
     else if ((r = sealed_run_self("opatch-patch", argv, &err)) == 0)
         r = patch(&command, argv[1], argv + 1 + optind, &err);
+    if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))
+        r = err_errno(&err, errno, "cannot write the result");
     if (r < 0)
-        fprintf(stderr, "opatch: %s\n", err.text);
+        text_line(stderr, "opatch %s: %s", argv[1], err.text);
     command_free(&command);
     return r < 0 ? 1 : 0;
 }
