@@ -120,6 +120,8 @@ int state_each(const char *state_root, int (*visit)(const char *dir, const struc
     _cleanup_closedir_ DIR *dir = opendir(state_root);
     struct dirent *entry;
 
+    if (!dir && errno != ENOENT)
+        return -errno;
     while (dir && (entry = readdir(dir))) {
         _cleanup_free_ char *path = io_format("%s/%s", state_root, entry->d_name);
         _cleanup_state_ struct state state = {0};
@@ -162,8 +164,10 @@ int state_find(const char *state_root, const char *id, struct state *ret_state, 
 
     if (!*id)
         return err_set(err, ENOENT, "an empty container id");
-    state_each(state_root, match_id, &search);
+    r = state_each(state_root, match_id, &search);
     dir = search.dir;
+    if (r < 0)
+        return err_errno(err, -r, "%s", state_root);
     if (search.found == 0)
         return err_set(err, ENOENT, "no watched container \"%.100s\"", id);
     if (search.found > 1)

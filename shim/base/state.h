@@ -61,7 +61,8 @@ int state_load(const char *dir, struct state *ret_state, struct err *err);
 int state_find(const char *state_root, const char *id, struct state *ret_state, char **ret_dir,
                struct err *err);
 
-/* Calls visit for every readable state; unreadable ones are skipped. Stops at the first non-zero. */
+/* Calls visit for every readable state; unreadable ones are skipped. Stops at the first non-zero. Negative errno
+ * when the directory is there and cannot be read. */
 int state_each(const char *state_root, int (*visit)(const char *dir, const struct state *, void *),
                void *data);
 
