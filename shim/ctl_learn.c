@@ -10,6 +10,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/spawn.h"
+#include "shim/base/text.h"
 #include "shim/ctl.h"
 #include "shim/monitor.h"
 #include "shim/plan.h"
@@ -21,11 +22,13 @@
 #define TRAIN_TIMEOUT_MS 600000
 
 /* The runs of a profile (RECORDINGS_MAX at most are kept), as open directories that the trainer can read without privilege. */
-static size_t open_runs(const char *dir_path, int fds[RECORDINGS_MAX]) {
+static int open_runs(const char *dir_path, int fds[RECORDINGS_MAX], size_t *ret_n, struct err *err) {
     _cleanup_closedir_ DIR *dir = opendir(dir_path);
     struct dirent *entry;
     size_t n = 0;
 
+    if (!dir && errno != ENOENT)
+        return err_errno(err, errno, "cannot open");
     while (dir && n < RECORDINGS_MAX && (entry = readdir(dir))) {
         _cleanup_free_ char *csv = io_format("%s/windows.csv", entry->d_name);
         struct stat st;
@@ -35,7 +38,10 @@ static size_t open_runs(const char *dir_path, int fds[RECORDINGS_MAX]) {
         fds[n] = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         n += fds[n] >= 0;
     }
-    return n;
+    if (n == 0)
+        return err_set(err, ENOENT, "nothing is recorded");
+    *ret_n = n;
+    return 0;
 }
 
 /* Runs the trainer without privilege on the open runs; its output is the model, or without planned
@@ -62,7 +68,7 @@ static int run_trainer(const struct config *config, char *planned, const int *fd
     for (size_t i = 0; i < n; i++)
         free(argv[first + i]);
     if (r == 0 && ret_result->status != 0)
-        r = err_set(err, EIO, "%.400s", ret_result->errors);
+        r = err_set(err, EIO, "%.400s", spawn_last_line(ret_result->errors));
     return r;
 }
 
@@ -126,19 +132,16 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
     _cleanup_spawn_ struct spawn_result result = {0};
     struct err err = {0};
     int fds[RECORDINGS_MAX], r, left = 0;
-    size_t n;
+    size_t n = 0;
 
     if (argc != 2 || !ctl_is_name(argv[1]))
         return ctl_usage("train PROFILE");
     runs = io_format("%s/windows/%s", config->data_dir, argv[1]);
     models = io_format("%s/models", config->data_dir);
     path = io_format("%s/%s.model", models, argv[1]);
-    n = open_runs(runs, fds);
-    if (n == 0) {
-        err_set(&err, ENOENT, "profile \"%s\" has no recorded windows", argv[1]);
-        return ctl_fail("train", &err);
-    }
-    r = take_turn(models, &err);
+    r = open_runs(runs, fds, &n, &err);
+    if (r == 0)
+        r = take_turn(models, &err);
     if (r == 0) { /* a model without a plan is better than none */
         left = leave_rates(config, argv[1], fds, n, &err);
         planned = left == 0 ? planned_features(config, argv[1]) : io_strdup("");
@@ -151,31 +154,43 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
         r = left;
     while (n > 0)
         close(fds[--n]);
-    if (r < 0)
+    if (r < 0) {
+        err_prefix(&err, r, "%s", runs);
         return ctl_fail("train", &err);
+    }
     printf("%s: %zu bytes\n", path, result.output_size);
     return 0;
 }
 
 int ctl_relearn(const struct config *config, int argc, char *argv[]) {
-    _cleanup_free_ char *runs = NULL, *model = NULL, *rates = NULL, *accepted = NULL;
+    static const struct {
+        const char *dir, *ending;
+    } files[] = {{"plans", "rates"}, {"accepted", "jsonl"}, {"models", "model"}};
+    _cleanup_free_ char *runs = NULL;
     struct err err = {0};
+    size_t forgotten = 0;
+    int r = 0;
 
     if (argc != 2 || !ctl_is_name(argv[1]))
         return ctl_usage("relearn PROFILE");
-    rates = io_format("%s/plans/%s.rates", config->data_dir, argv[1]);
-    unlink(rates);
-    accepted = io_format("%s/accepted/%s.jsonl", config->data_dir, argv[1]);
-    unlink(accepted);
     runs = io_format("%s/windows/%s", config->data_dir, argv[1]);
-    model = io_format("%s/models/%s.model", config->data_dir, argv[1]);
-    if (unlink(model) < 0 && errno != ENOENT) {
-        err_errno(&err, errno, "%s", model);
-        return ctl_fail("relearn", &err);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++) {
+        _cleanup_free_ char *path = io_format("%s/%s/%s.%s", config->data_dir, files[i].dir, argv[1], files[i].ending);
+
+        if (unlink(path) == 0)
+            forgotten++;
+        else if (errno != ENOENT)
+            r = err_errno(&err, errno, "%s", path);
     }
-    if (io_remove_tree(AT_FDCWD, runs, &err) < 0)
+    if (r == 0 && access(runs, F_OK) == 0) {
+        r = io_remove_tree(AT_FDCWD, runs, &err);
+        forgotten++;
+    }
+    if (r == 0 && forgotten == 0)
+        r = err_set(&err, ENOENT, "nothing is known of profile \"%.100s\" in %s", argv[1], config->data_dir);
+    if (r < 0)
         return ctl_fail("relearn", &err);
-    printf("profile %s is forgotten; its next container learns anew\n", argv[1]);
+    text_line(stdout, "profile %s is forgotten; its next container learns anew", argv[1]);
     return 0;
 }
 

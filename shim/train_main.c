@@ -112,7 +112,7 @@ static int read_runs(char **paths, struct runs *runs, struct err *err) {
         else
             fprintf(stderr, "opatch-train: %s, ignoring\n", err->text);
     }
-    return runs->n > 0 ? 0 : err_set(err, EINVAL, "no run can be read");
+    return runs->n > 0 ? 0 : err_prefix(err, -EINVAL, "no run can be read, the last for");
 }
 
 static int print_rates(char **paths, struct err *err) {

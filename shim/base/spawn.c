@@ -213,8 +213,7 @@ int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct
     return 0;
 }
 
-/* The last line that is not empty, without the blanks around it; cuts text. */
-static const char *last_line(char *text) {
+const char *spawn_last_line(char *text) {
     size_t size = strlen(text);
     const char *line;
 
@@ -240,7 +239,7 @@ int spawn_check(const struct spawn *spawn, char **ret_output, struct err *err) {
         said = *result.errors ? result.errors : result.output;
         reason = spawn->reason ? spawn->reason(said) : NULL;
         return err_set(err, EIO, "%s ended with %d: %.300s", spawn->argv[0], result.status,
-                       reason ? reason : last_line(said));
+                       reason ? reason : spawn_last_line(said));
     }
     if (ret_output)
         *ret_output = take_ptr(result.output);

@@ -51,5 +51,8 @@ int spawn_run(const struct spawn *spawn, struct spawn_result *ret_result, struct
  * line that the program said. ret_output may be NULL. */
 int spawn_check(const struct spawn *spawn, char **ret_output, struct err *err);
 
+/* The last line that is not empty, without the blanks around it; cuts text. */
+const char *spawn_last_line(char *text);
+
 void spawn_result_free(struct spawn_result *result);
 #define _cleanup_spawn_ __attribute__((cleanup(spawn_result_free)))
