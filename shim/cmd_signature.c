@@ -12,6 +12,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/config.h"
 #include "shim/base/io.h"
+#include "shim/base/text.h"
 #include "signatures/make.h"
 #include "signatures/match.h"
 #include "signatures/signature.h"
@@ -40,7 +41,7 @@ struct make_options {
 };
 
 static int complain(const struct err *err) {
-    fprintf(stderr, "opatch signature: %s\n", err->text);
+    text_line(stderr, "opatch signature: %s", err->text);
     return 1;
 }
 
@@ -197,6 +198,9 @@ static int command_make(int argc, char *argv[]) {
             status = usage();
     if (status == 0 && (optind < argc || !options->meta || options->n_recordings == 0))
         status = usage();
+    for (size_t i = 0; status == 0 && i < options->n_recordings; i++)
+        if (options->recordings[i].from == UINT64_MAX || options->recordings[i].to == UINT64_MAX)
+            status = usage();
     if (status == 0 && make_signature(options, &err) < 0)
         status = complain(&err);
     for (size_t i = 0; i < options->n_recordings; i++) {
@@ -212,7 +216,7 @@ static int command_make(int argc, char *argv[]) {
 static void print_problem(void *userdata, const char *sentence) {
     int *problems = userdata;
 
-    fprintf(stderr, "opatch signature: %s\n", sentence);
+    text_line(stderr, "opatch signature: %s", sentence);
     if (problems)
         ++*problems;
 }
@@ -221,7 +225,7 @@ static void print_doubts(const char *path, const struct signature *signature) {
     _cleanup_strings_ char **doubts = signature_lint(signature);
 
     for (char **doubt = doubts; doubt && *doubt; doubt++)
-        printf("%s: %s: %s\n", path, signature->id, *doubt);
+        text_line(stdout, "%s: %s: %s", path, signature->id, *doubt);
 }
 
 static int lint_directory(const char *path) {
@@ -239,7 +243,8 @@ static int lint_file(const char *path) {
     _cleanup_signature_ struct signature *signature = NULL;
     struct err err = {0};
 
-    if (signature_read(AT_FDCWD, path, SIGNATURE_WHOLE, &signature, &err) < 0)
+    if (store_check_mode(AT_FDCWD, path, &err) < 0 ||
+        signature_read(AT_FDCWD, path, SIGNATURE_WHOLE, &signature, &err) < 0)
         return complain(&err);
     print_doubts(path, signature);
     return 0;
@@ -288,8 +293,17 @@ int main(int argc, char *argv[]) {
         int (*run)(int argc, char *argv[]);
     } commands[] = {{"make", command_make}, {"lint", command_lint}, {"show", command_show}};
 
-    for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(commands); i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+    for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(commands); i++) {
+        struct err err = {0};
+        int status;
+
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        status = commands[i].run(argc - 1, argv + 1);
+        if (fflush(stdout) == 0 && !ferror(stdout))
+            return status;
+        err_errno(&err, errno, "cannot write");
+        return complain(&err);
+    }
     return usage();
 }

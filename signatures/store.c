@@ -61,8 +61,7 @@ void store_free(struct signature_store *store) {
     *store = (struct signature_store){0};
 }
 
-/* What decides which package is replaced must not be writable by just anyone. */
-static int check_mode(int dirfd, const char *name, struct err *err) {
+int store_check_mode(int dirfd, const char *name, struct err *err) {
     struct stat st;
 
     if (fstatat(dirfd, name, &st, 0) < 0)
@@ -74,7 +73,7 @@ static int check_mode(int dirfd, const char *name, struct err *err) {
 
 static int load_file(int fd, const char *name, struct signature_store *store, struct err *err) {
     _cleanup_signature_ struct signature *signature = NULL;
-    int r = check_mode(fd, name, err);
+    int r = store_check_mode(fd, name, err);
 
     if (r == 0)
         r = signature_read(fd, name, SIGNATURE_WHOLE, &signature, err);

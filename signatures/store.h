@@ -24,6 +24,9 @@ typedef void store_problem_fn(void *userdata, const char *sentence);
 void store_load(const char *const *dirs, store_problem_fn *problem, void *userdata,
                 struct signature_store *ret_store);
 
+/* What decides which package is replaced must not be writable by just anyone: -EPERM. */
+int store_check_mode(int dirfd, const char *path, struct err *err);
+
 /* Takes signature over; -EEXIST (and the caller keeps it) when its id is there. */
 int store_add(struct signature_store *store, struct signature *signature);
 
