@@ -2,6 +2,7 @@
 /* opatch: the OCI runtime front. Creating verbs are prepared and then, as everything else, handed to
  * the low-level runtime by execve; our own verbs are programs beside this one. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,7 @@ static const struct {
 };
 
 static int print_help(void) {
-    puts("opatch is a drop-in OCI runtime: every command of the low-level runtime (runc, crun)\n"
+    puts("opatch " OPATCH_VERSION " is a drop-in OCI runtime: every command of the low-level runtime (runc, crun)\n"
          "works here. Commands of its own:");
     for (size_t i = 0; i < ARRAY_SIZE(own_verbs); i++)
         printf("  opatch %s\n", own_verbs[i].help);
@@ -46,6 +47,7 @@ static int print_help(void) {
 
 static void run_own_verb(int argc, char *argv[], const struct invocation *invocation) {
     const char *verb = invocation->verb;
+    int fd;
 
     if (!verb || invocation->verb_index != 1 ||
         (strcmp(verb, "events") == 0 && !argv_events_is_ours(argc, argv, invocation)))
@@ -57,6 +59,10 @@ static void run_own_verb(int argc, char *argv[], const struct invocation *invoca
 
         if (strcmp(own_verbs[i].verb, verb) != 0)
             continue;
+        /* or a file that the program opens has the number of its output, and what it prints goes into that */
+        while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+            ;
+        close(fd);
         program = runtime_sibling(own_verbs[i].program);
         execv(program, argv + own_verbs[i].alone);
         fprintf(stderr, "opatch: %s: %s\n", program, strerror(errno));
