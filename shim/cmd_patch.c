@@ -63,7 +63,7 @@ static void print(const struct command *command, const struct json *result) {
 
     if (command->options.json) {
         text = json_print(result, NULL);
-        printf("%s\n", text);
+        text_line(stdout, "%s", text);
         return;
     }
     for (const struct json *p = packages ? packages->first : NULL; p; p = p->next) {
@@ -200,7 +200,7 @@ static int patches(struct command *command, struct err *err) {
         return r;
     if (command->options.json) {
         text = json_print(list, NULL);
-        printf("%s\n", text);
+        text_line(stdout, "%s", text);
     }
     for (const struct json *p = command->options.json ? NULL : list->first; p; p = p->next)
         text_line(stdout, "%s  %-16s %s %s", json_get_string(p, "key"), json_get_string(p, "name"),

@@ -100,6 +100,8 @@ int ctl_events(const struct config *config, int argc, char *argv[]) {
             json = true;
         else if (strcmp(argv[i], "--container") == 0 && i + 1 < argc)
             container = argv[++i];
+        else if (strncmp(argv[i], "--container=", 12) == 0)
+            container = argv[i] + 12;
         else
             return ctl_usage("events [--follow] [--json] [--container ID]");
     }

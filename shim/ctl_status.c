@@ -100,7 +100,7 @@ int ctl_status(const struct config *config, int argc, char *argv[]) {
     if (json) {
         _cleanup_free_ char *text = json_print(list, NULL);
 
-        puts(text);
+        text_line(stdout, "%s", text);
     } else {
         print_table(list);
     }
