@@ -53,11 +53,25 @@ static uint64_t number(const struct json *object, const char *key) {
     return json_u64(json_get(object, key), &value) == 0 ? value : 0;
 }
 
+/* Whether the image's next containers have it, and what of it they have as it is in the image. */
+static void print_kept(const struct json *result) {
+    const struct json *kept = json_get(result, "kept"), *left = json_get_array(result, "left_out");
+    const char *reason = json_get_string(result, "not_kept");
+
+    if (reason)
+        text_line(stdout, "not kept for the next containers of the image: %s", reason);
+    else if (kept && kept->type == JSON_BOOL && kept->boolean)
+        text_line(stdout, "kept for the next containers of the image");
+    for (const struct json *path = left ? left->first : NULL; path; path = path->next)
+        text_line(stdout, "but for %s", json_string(path));
+}
+
 /* What is replaced, how much of it differs, and who is restarted for it. */
 static void print(const struct command *command, const struct json *result) {
     _cleanup_free_ char *text = NULL;
     const struct json *packages = json_get_array(result, "packages");
     const struct json *changed = json_get_object(result, "changed");
+    const struct json *undone = json_get_object(json_get_object(result, "undone"), "plan");
     const struct json *restart =
         json_get_array(result, command->options.plan ? "restart" : "restarted");
 
@@ -66,6 +80,8 @@ static void print(const struct command *command, const struct json *result) {
         text_line(stdout, "%s", text);
         return;
     }
+    if (json_get_string(undone, "package"))
+        text_line(stdout, "%s %s is taken back", json_get_string(undone, "package"), json_get_string(undone, "fixed"));
     for (const struct json *p = packages ? packages->first : NULL; p; p = p->next) {
         const char *from = json_get_string(p, "from");
 
@@ -78,6 +94,7 @@ static void print(const struct command *command, const struct json *result) {
     for (const struct json *p = restart ? restart->first : NULL; p; p = p->next)
         text_line(stdout, "process %" PRIu64 " (%s): %s", number(p, "pid"), json_get_string(p, "comm"),
                   json_get_string(p, "how"));
+    print_kept(result);
 }
 
 static int find_container(struct command *command, const char *id, struct err *err) {
