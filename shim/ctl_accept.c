@@ -100,9 +100,13 @@ static int add_lines(const struct config *config, const struct told *told, struc
     if (r == -ENOENT)
         r = 0;
     for (const struct json *item = told->news->first; r == 0 && item; item = item->next) {
-        _cleanup_free_ char *line = json_print(item, NULL);
-        char *longer = io_format("%s%s\n", text ? text : "", line);
+        _cleanup_free_ char *object = json_print(item, NULL);
+        _cleanup_free_ char *line = io_format("%s\n", object);
+        char *longer;
 
+        if (text && strstr(text, line))
+            continue; /* accepted before */
+        longer = io_format("%s%s", text ? text : "", line);
         free(text);
         text = longer;
     }

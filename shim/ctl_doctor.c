@@ -91,6 +91,16 @@ static int check_directory(const char *what, const char *path) {
     return 0;
 }
 
+static int check_account(const char *user) {
+    static const char what[] = "account of monitor and trainer";
+    const struct passwd *account = getpwnam(user);
+
+    if (account && account->pw_uid == 0)
+        return judge(BAD, what, false, NULL, "it is root's, and neither starts", "set another \"user\"");
+    return judge(NOTE, what, account, user, "missing, nobody is used",
+                 "make it with systemd-sysusers, or useradd --system");
+}
+
 static bool is_in_path(const char *program) {
     const char *path = getenv("PATH");
 
@@ -134,8 +144,7 @@ int ctl_doctor(const struct config *config, int argc, char *argv[]) {
     bad += check_programs();
     bad += check_directory("state_dir", config->state_dir);
     bad += check_directory("data_dir", config->data_dir);
-    judge(NOTE, "account of monitor and trainer", getpwnam(config->user), config->user, "missing, nobody is used",
-          "make it with systemd-sysusers, or useradd --system");
+    bad += check_account(config->user);
     judge(NOTE, "mode", config->mode != MODE_OFF, mode_name(config->mode), "off, nothing is watched", "set another");
     check_patching(config);
     return bad != 0;

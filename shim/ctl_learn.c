@@ -242,7 +242,7 @@ int ctl_record(const struct config *config, int argc, char *argv[]) {
     struct err err = {0};
     int r;
 
-    if (argc != 3)
+    if (argc != 3 || argv[1][0] == '-' || argv[2][0] == '-')
         return ctl_usage("record ID DIR");
     r = state_find(config->state_dir, argv[1], &state, NULL, &err);
     if (r == 0)
