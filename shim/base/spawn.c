@@ -227,6 +227,7 @@ const char *spawn_last_line(char *text) {
 int spawn_check(const struct spawn *spawn, char **ret_output, struct err *err) {
     _cleanup_spawn_ struct spawn_result result = {0};
     _cleanup_free_ char *reason = NULL;
+    const char *last;
     char *said;
     int r = spawn_run(spawn, &result, err);
 
@@ -238,8 +239,8 @@ int spawn_check(const struct spawn *spawn, char **ret_output, struct err *err) {
     if (result.status != 0) {
         said = *result.errors ? result.errors : result.output;
         reason = spawn->reason ? spawn->reason(said) : NULL;
-        return err_set(err, EIO, "%s ended with %d: %.300s", spawn->argv[0], result.status,
-                       reason ? reason : spawn_last_line(said));
+        last = reason ? reason : spawn_last_line(said);
+        return err_set(err, EIO, "%s ended with %d%s%.300s", spawn->argv[0], result.status, *last ? ": " : "", last);
     }
     if (ret_output)
         *ret_output = take_ptr(result.output);

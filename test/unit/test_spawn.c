@@ -90,6 +90,26 @@ static void stdin_is_empty_and_nobody_elses(void **state) {
     assert_says((char[]){"cat; cat /dev/stdin; test -p /dev/stdin && echo pipe"}, "pipe\n");
 }
 
+static void a_failure_has_the_last_line_if_there_is_one(void **state) {
+    static const struct {
+        const char *command, *told;
+    } cases[] = {{"exit 3", "sh ended with 3"}, {"echo; exit 3", "sh ended with 3"}, {"echo a; echo b; exit 3", "sh ended with 3: b"},
+                 {"echo a; echo b >&2; exit 4", "sh ended with 4: b"}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct spawn spawn = {.argv = shell, .max_output = 100, .timeout_ms = 10000};
+        _cleanup_free_ char *command = io_strdup(cases[i].command);
+        struct err err = {0};
+        const char *name;
+
+        shell[2] = command;
+        assert_int_equal(spawn_check(&spawn, NULL, &err), -EIO);
+        name = strstr(err.text, "sh ended");
+        assert_string_equal(name ? name : err.text, cases[i].told);
+    }
+}
+
 static void there_is_no_terminal(void **state) {
     (void)state;
     assert_says((char[]){"(: </dev/tty) 2>&- || echo none; test $(cut -d' ' -f6 /proc/$$/stat) = $$ && echo leads"},
@@ -110,6 +130,7 @@ int main(void) {
         cmocka_unit_test(an_error_of_confine_is_told),
         cmocka_unit_test(it_ends_when_look_does_not_like_it),
         cmocka_unit_test(stdin_is_empty_and_nobody_elses),
+        cmocka_unit_test(a_failure_has_the_last_line_if_there_is_one),
         cmocka_unit_test(there_is_no_terminal),
         cmocka_unit_test(a_deadline_ends_the_group),
     };
