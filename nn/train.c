@@ -15,45 +15,51 @@
     100 /* windows in which everything was measured, to learn from them apart                      \
          */
 
-/* What is learnt from: the steady rows of a table, in order, cut into FOLDS blocks. */
+/* What is learnt from: the steady rows of a table, in order, cut into FOLDS blocks with as many calls to
+ * learn from in each: a service may be idle for long before its first request. */
 struct lesson {
     const struct table *table;
     const struct train_options *options;
     struct model *model;
-    size_t n;
-    size_t *rows; /* n, numbers of table rows */
-    bool *silent; /* n */
+    size_t n, busy;
+    size_t *rows;   /* n, numbers of table rows */
+    size_t *before; /* n, rows that are not silent before it */
+    bool *silent;   /* n */
 };
 
 static size_t fold_of(const struct lesson *lesson, size_t i) {
-    return i * FOLDS / lesson->n;
+    size_t fold = lesson->before[i] * FOLDS / lesson->busy;
+
+    return fold < FOLDS ? fold : FOLDS - 1; /* silent ones at the end */
 }
 
 static void lesson_free(struct lesson *lesson) {
     free(lesson->rows);
+    free(lesson->before);
     free(lesson->silent);
 }
 
 static int lesson_make(const struct table *table, const struct train_options *options,
                        struct model *model, struct lesson *ret_lesson, struct err *err) {
     struct lesson lesson = {.table = table, .options = options, .model = model};
-    size_t busy = 0;
 
     lesson.rows = io_alloc(table->rows + 1, sizeof(*lesson.rows));
+    lesson.before = io_alloc(table->rows + 1, sizeof(*lesson.before));
     lesson.silent = io_alloc(table->rows + 1, sizeof(*lesson.silent));
     for (size_t r = 0; r < table->rows; r++) {
         if (table->startup[r])
             continue;
         lesson.silent[lesson.n] = table_silent(table, r);
-        busy += !lesson.silent[lesson.n];
+        lesson.before[lesson.n] = lesson.busy;
+        lesson.busy += !lesson.silent[lesson.n];
         lesson.rows[lesson.n++] = r;
     }
-    if (lesson.n < MODEL_MIN_ROWS || busy < MODEL_MIN_ROWS / 2) {
+    if (lesson.n < MODEL_MIN_ROWS || lesson.busy < MODEL_MIN_ROWS / 2) {
         lesson_free(&lesson);
         return err_set(err, EINVAL,
                        "%zu windows after the start, %zu of them with any call: too few to learn "
                        "from (%d and %d needed)",
-                       lesson.n, busy, MODEL_MIN_ROWS, MODEL_MIN_ROWS / 2);
+                       lesson.n, lesson.busy, MODEL_MIN_ROWS, MODEL_MIN_ROWS / 2);
     }
     *ret_lesson = lesson;
     return 0;
@@ -174,8 +180,8 @@ static size_t collect(const struct lesson *lesson, const struct model_columns *c
     return n;
 }
 
-/* The channel of a group, fitted to all rows and calibrated on the distances of each fold from a
- * channel fitted to the others. */
+/* The channel of a group, fitted to all its n rows and calibrated on the distances of each fold of them from
+ * a channel fitted to the others. Folds of its own, for they may all have been measured at one time. */
 static void learn_channel(const struct lesson *lesson, enum model_group group) {
     struct model_columns *columns = &lesson->model->groups[group];
     const uint32_t hidden = lesson->options->without_autoencoder ? 0 : HIDDEN;
@@ -198,13 +204,11 @@ static void learn_channel(const struct lesson *lesson, enum model_group group) {
         size_t taken = 0;
 
         for (size_t k = 0; k < n; k++)
-            if (fold_of(lesson, index[k]) != fold)
+            if (k * FOLDS / n != fold)
                 memcpy(part + taken++ * columns->n, counts + k * columns->n, width);
-        if (taken == 0)
-            continue;
         channel_fit(part, taken, columns->n, hidden, seed + fold + 1, &apart);
         for (size_t k = 0; k < n; k++)
-            if (fold_of(lesson, index[k]) == fold)
+            if (k * FOLDS / n == fold)
                 scores[index[k]] =
                     (float)channel_score(&apart, counts + k * columns->n, scratch, NULL);
         channel_free(&apart);
@@ -213,25 +217,36 @@ static void learn_channel(const struct lesson *lesson, enum model_group group) {
     channel_calibrate(&lesson->model->channels[group], busy, scores, lesson->n);
 }
 
-/* Novelty of each row against the rows of the other folds. */
+/* What a fold says of a call. */
+enum { UNMEASURED, NEVER_MADE, MADE };
+
+/* Novelty of each row against the rows of the other folds, in calls that were measured there. */
 static void held_out_novelty(const struct lesson *lesson, float *ret_scores) {
     const struct table *t = lesson->table;
-    _cleanup_free_ bool *seen = io_alloc(FOLDS * t->columns, sizeof(*seen));
+    _cleanup_free_ uint8_t *says = io_alloc(FOLDS * t->columns, sizeof(*says));
 
-    for (size_t i = 0; i < lesson->n; i++)
-        for (size_t c = 0; c < t->columns; c++)
-            if (t->counts[lesson->rows[i] * t->columns + c] > 0)
-                seen[fold_of(lesson, i) * t->columns + c] = true;
+    for (size_t i = 0; i < lesson->n; i++) {
+        for (size_t c = 0; c < t->columns; c++) {
+            float count = t->counts[lesson->rows[i] * t->columns + c];
+            uint8_t *said = &says[fold_of(lesson, i) * t->columns + c];
+
+            if (*said != MADE && !isnan(count))
+                *said = count > 0 ? MADE : NEVER_MADE;
+        }
+    }
     for (size_t i = 0; i < lesson->n; i++) {
         double score = 0;
 
         for (size_t c = 0; c < t->columns; c++) {
             float count = t->counts[lesson->rows[i] * t->columns + c];
-            bool elsewhere = !(count > 0) || model_is_accounting(t->names[c]);
+            uint8_t elsewhere = UNMEASURED;
 
-            for (size_t fold = 0; fold < FOLDS && !elsewhere; fold++)
-                elsewhere = fold != fold_of(lesson, i) && seen[fold * t->columns + c];
-            if (!elsewhere)
+            if (!(count > 0) || model_is_accounting(t->names[c]))
+                continue;
+            for (size_t fold = 0; fold < FOLDS; fold++)
+                if (fold != fold_of(lesson, i) && says[fold * t->columns + c] > elsewhere)
+                    elsewhere = says[fold * t->columns + c];
+            if (elsewhere == NEVER_MADE)
                 score += model_novelty_of((double)count);
         }
         ret_scores[i] = (float)score;

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Recordings that are not as even as one would like. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "judging.h"
+#include "nn/evidence.h"
+#include "nn/internal.h"
+
+/* Nearly all requests come in the last quarter: they must be held out from each other, not from silence. */
+static void may_be_idle_for_long_at_first(void **state) {
+    enum { IDLE = 5 * ROWS };
+    _cleanup_windows_ struct windows train = synthetic_windows(IDLE + ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
+    _cleanup_model_ struct model *model = NULL;
+
+    (void)state;
+    memset(train.counts, 0, (size_t)IDLE * train.columns * sizeof(float));
+    for (uint32_t r = IDLE + 40; r < IDLE + ROWS; r += 40)
+        synthetic_evidence(&train, r, EVIDENCE_EXEC, "server", "/usr/bin/convert");
+    model = trained(&train, &options);
+    assert_true(alarms_in(model, &test, 0, ROWS) <= 2);
+    assert_int_equal(model->unseen[EVIDENCE_EXEC_UNSEEN].episodes, 0);
+    synthetic_evidence(&test, 700, EVIDENCE_EXEC, "convert", "/bin/sh");
+    assert_true(alarms_in(model, &test, 700, 1) == 1);
+    test.counts[800 * test.columns + 9] = 3; /* ptrace */
+    assert_true(alarms_in(model, &test, 800, 1) == 1);
+}
+
+/* The hot counters ran only at the end, if at all. */
+static void may_measure_some_columns_late(void **state) {
+    enum { LATE = 110 };
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(ROWS, 2);
+    _cleanup_model_ struct model *model = NULL;
+
+    (void)state;
+    for (size_t r = 0; r < ROWS - LATE; r++)
+        for (size_t c = 1; c <= 2; c++)
+            train.counts[r * train.columns + c] = NAN;
+    model = trained(&train, &options);
+    assert_int_equal(model->groups[GROUP_ALL].n, SYNTHETIC_COLUMNS);
+    assert_true(alarms_in(model, &test, 0, ROWS) <= 2);
+    assert_true(tail_value(&model->novelty, model_novelty_of(3)) > 0); /* calls not measured are not news */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(may_be_idle_for_long_at_first),
+        cmocka_unit_test(may_measure_some_columns_late),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
