@@ -303,8 +303,8 @@ static void learn_silence(const struct lesson *lesson) {
     uint32_t length = 0;
 
     for (size_t i = 0; i < lesson->n; i++) {
-        if (!lesson->silent[i] || lesson->table->age[lesson->rows[i]] == 0)
-            length = 0;
+        if (!lesson->silent[i] || lesson->table->age[lesson->rows[i]] == lesson->options->startup_rows)
+            length = 0; /* also with the first of a run */
         if (lesson->silent[i] && table_complete(lesson->table, lesson->rows[i]))
             length++;
         if (length > lesson->model->silence)

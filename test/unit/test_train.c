@@ -44,10 +44,28 @@ static void may_measure_some_columns_late(void **state) {
     assert_true(tail_value(&model->novelty, model_novelty_of(3)) > 0); /* calls not measured are not news */
 }
 
+/* That one run ended idle and the next began so makes no silence as long as both. */
+static void silences_of_two_runs_are_two(void **state) {
+    enum { IDLE = 150, START = 50 };
+    const struct train_options how = {.seed = 1, .false_alarm_rate = 0.0002, .startup_rows = START};
+    struct windows runs[2] = {synthetic_windows(ROWS, 1), synthetic_windows(ROWS, 3)};
+    _cleanup_model_ struct model *model = NULL;
+    struct err err = {0};
+
+    (void)state;
+    memset(runs[0].counts + (ROWS - IDLE) * runs[0].columns, 0, IDLE * runs[0].columns * sizeof(float));
+    memset(runs[1].counts, 0, (START + IDLE) * runs[1].columns * sizeof(float));
+    assert_int_equal(model_train(runs, 2, &how, &model, &err), 0);
+    assert_true(model->silence >= IDLE && model->silence < 2 * IDLE);
+    windows_free(&runs[0]);
+    windows_free(&runs[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(may_be_idle_for_long_at_first),
         cmocka_unit_test(may_measure_some_columns_late),
+        cmocka_unit_test(silences_of_two_runs_are_two),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
