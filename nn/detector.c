@@ -371,11 +371,15 @@ static void explain_channel(struct detector *d, double weight, struct verdict *v
 
 static void explain(struct detector *d, uint8_t phases, struct verdict *verdict) {
     double sum = 0, novelty = 0, counts;
+    size_t greatest = SOURCE_COUNTS;
 
-    for (size_t i = 0; i < SOURCES; i++)
+    for (size_t i = 0; i < SOURCES; i++) {
         sum += fmax(d->values[i], 0);
-    if (sum <= 0) /* attention only: what the counts say is all there is */
-        sum = d->values[SOURCE_COUNTS] = 1;
+        if (i < SOURCE_CRASH && d->values[i] > d->values[greatest])
+            greatest = i;
+    }
+    if (sum <= 0) /* attention, or the alarm of a high rate: the greatest is all there is */
+        sum = d->values[greatest] = 1;
     counts = fmax(d->values[SOURCE_COUNTS], 0) + fmax(d->values[SOURCE_LASTING], 0);
     if (counts > 0 && d->channelled)
         explain_channel(d, counts / sum, verdict);

@@ -185,6 +185,23 @@ static void silence_alarms_only_when_it_is_new(void **state) {
     assert_int_equal(alarms_in(model, &test, 300, 100), 0);
 }
 
+/* At such a rate a window alarms before it is odder than any other. */
+static void alarms_of_a_high_rate_have_names_too(void **state) {
+    const struct train_options often = {.seed = 1, .false_alarm_rate = 0.01};
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = trained(&train, &often);
+    struct verdict verdict = {0};
+
+    (void)state;
+    memset(test.counts + 30 * test.columns, 0, 70 * test.columns * sizeof(float));
+    for (size_t r = 30; r < 100 && !verdict.alarm; r++)
+        verdict = verdict_of(model, &test, r, false);
+    assert_true(verdict.alarm);
+    assert_int_equal(verdict.n, 1);
+    assert_string_equal(verdict.top[0].name, "silence");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
@@ -195,6 +212,7 @@ int main(void) {
         cmocka_unit_test(planned_columns_are_judged_alone),
         cmocka_unit_test(unknown_counts_are_not_zero),
         cmocka_unit_test(silence_alarms_only_when_it_is_new),
+        cmocka_unit_test(alarms_of_a_high_rate_have_names_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
