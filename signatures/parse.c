@@ -9,6 +9,7 @@
 #include "shim/base/io.h"
 #include "shim/base/json.h"
 #include "shim/base/pydists.h"
+#include "signatures/match.h"
 #include "signatures/purl.h"
 #include "signatures/signature.h"
 
@@ -79,7 +80,7 @@ static int read_strings(const struct json *object, const char *key, char ***ret_
 static int check_id(const char *id, struct err *err) {
     size_t size = strlen(id);
 
-    if (size >= SIGNATURE_ID_MAX || !isalpha((unsigned char)id[0]))
+    if (size >= SIGNATURE_ID_MAX || !isalpha((unsigned char)id[0]) || strcmp(id, MATCH_UNKNOWN) == 0)
         return err_set(err, EINVAL, "\"id\" is not like CVE-2024-23334");
     for (size_t i = 0; i < size; i++)
         if (!isalnum((unsigned char)id[i]) && id[i] != '-')

@@ -73,6 +73,7 @@ static void refuses_what_is_not_in_the_format(void **state) {
          "t: \"opatch_signature\" is not 1: no signature of this format"},
         {"{\"opatch_signature\":1}", "t: \"id\" is missing"},
         {"{\"opatch_signature\":1,\"id\":\"../x\"}", "t: \"id\" is not like CVE-2024-23334"},
+        {"{\"opatch_signature\":1,\"id\":\"unknown\"}", "t: \"id\" is not like CVE-2024-23334"}, /* an answer */
         {HEAD "}", "t: neither \"features\" nor \"evidence\" to match by"},
         {HEAD ",\"extra\":1}", "t: unknown key \"extra\""},
         {HEAD ",\"id\":\"CVE-2\"}", "t: line 1 column 48: a key is repeated"},
