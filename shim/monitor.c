@@ -182,10 +182,7 @@ static void serve_timer(struct monitor *m) {
     if (atomic_load(&m->tally->exec_ns) == 0)
         return;
     counters_reader_read(&m->counters);
-    for (uint64_t i = 0; i < elapsed && i < 50; i++) {
-        monitor_collect(m, elapsed - i);
-        monitor_judge(m);
-    }
+    monitor_windows(m, elapsed);
 }
 
 /* What was counted since the last window is recorded too, but not judged: it is how programs end. */

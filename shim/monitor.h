@@ -184,6 +184,10 @@ void monitor_say(struct monitor *monitor, const char *rule, enum priority priori
 bool monitor_in_startup(const struct monitor *monitor, uint64_t row);
 /* Judges the newest window: learning, shadow, alarm. */
 void monitor_judge(struct monitor *monitor);
+/* Collects and judges the windows that have elapsed since the last: all of them, or what was counted in those
+ * left out would come as a burst. After a longer gap what was counted is spread over so many. */
+#define MONITOR_MADE_UP 6000
+void monitor_windows(struct monitor *monitor, uint64_t elapsed);
 /* A model's bytes came: checked and taken into use, or refused with an event. */
 void monitor_take_model(struct monitor *monitor, int fd, int error);
 /* The patcher has ended with this status, or was never started (PATCHED_NOT_STARTED). */

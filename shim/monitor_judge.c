@@ -213,6 +213,13 @@ void monitor_judge(struct monitor *m) {
     }
 }
 
+void monitor_windows(struct monitor *m, uint64_t elapsed) {
+    for (uint64_t left = elapsed < MONITOR_MADE_UP ? elapsed : MONITOR_MADE_UP; left > 0; left--) {
+        monitor_collect(m, left);
+        monitor_judge(m);
+    }
+}
+
 void monitor_patched(struct monitor *m, unsigned status) {
     m->patching = false;
     if (status == PATCHED_NOT_STARTED) { /* nothing was tried: the next alarm may ask again */

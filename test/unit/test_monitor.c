@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The monitor from the tally to its events, without a container. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "nn/random.h"
+#include "shim/base/cleanup.h"
+#include "shim/base/io.h"
+#include "shim/base/json.h"
+#include "shim/monitor.h"
+#include "shim/proto.h"
+
+#define LEARNT 1000
+
+/* What the made-up service calls for each request, and what it never does. */
+static const char *const usual[] = {"accept4", "setsockopt", "sendfile", "shutdown"};
+
+struct rig {
+    struct monitor m;
+    struct tally *tally;
+    uint64_t random;
+    int keeper; /* other end of the monitor's socket */
+};
+
+static void serve(struct rig *rig, unsigned windows) {
+    for (unsigned n = 0; n < 20 * windows; n++)
+        for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+            if (random_unit(&rig->random) < 0.7)
+                atomic_fetch_add(&rig->tally->counts[features_find(usual[i])], 1);
+}
+
+static void step(struct rig *rig) {
+    serve(rig, 1);
+    monitor_windows(&rig->m, 1);
+}
+
+/* Learns from windows of its own, and watches from then on. */
+static void teach(struct rig *rig) {
+    const struct train_options how = {.seed = 1, .false_alarm_rate = 0.00003};
+    struct monitor *m = &rig->m;
+    _cleanup_windows_ struct windows train = {.columns = m->columns, .rows = LEARNT};
+    struct err err = {0};
+
+    train.names = io_alloc(m->columns, sizeof(*train.names));
+    memcpy(train.names, m->names, m->columns * sizeof(*train.names));
+    train.counts = io_alloc(LEARNT * m->columns, sizeof(float));
+    train.evidence = io_alloc(1, sizeof(*train.evidence));
+    train.evidences = 1;
+    train.evidence[0] = (struct evidence){.row = 40, .kind = EVIDENCE_OPEN, .comm = "server", .what = "/srv/x/y"};
+    m->phase = PHASE_UNWATCHED;
+    for (size_t r = 0; r < LEARNT; r++) {
+        step(rig);
+        memcpy(train.counts + r * m->columns, monitor_last_row(m), m->columns * sizeof(float));
+    }
+    assert_int_equal(model_train(&train, 1, &how, &m->model, &err), 0);
+    m->detector = detector_new(m->model, (const char(*)[WINDOWS_NAME_MAX])m->names, m->columns);
+    m->phase = PHASE_WATCHING;
+}
+
+static int set_up(void **state) {
+    struct rig *rig = io_alloc(1, sizeof(*rig));
+    struct monitor *m = &rig->m;
+    int pair[2], tally_fd;
+
+    *m = (struct monitor){.root_fd = -1, .cpu_fd = -1, .memory_fd = -1, .watches.fd = -1, .counters_fd = -1,
+                          .abnormal_row = UINT64_MAX, .key = "0123456789abcdef"};
+    m->state = (struct state){.id = io_strdup("c"), .profile = io_strdup("p"), .mode = io_strdup("alert")};
+    m->config.hold_expired = io_strdup("open");
+    m->config.learn_seconds = 180;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+        return -1;
+    rig->keeper = pair[1];
+    if (pair[1] == MONITOR_SOCKET)
+        rig->keeper = dup(pair[1]);
+    dup2(pair[0], MONITOR_SOCKET);
+    if (pair[0] != MONITOR_SOCKET)
+        close(pair[0]);
+    m->events_fd = memfd_create("events", MFD_CLOEXEC); /* not before, or it might be that descriptor */
+    if (tally_create(&tally_fd, &rig->tally) < 0)
+        return -1;
+    close(tally_fd);
+    m->tally = rig->tally;
+    for (unsigned f = 0; f < features_count; f++)
+        m->notified.row[f] = features[f].syscall != NULL;
+    monitor_collect_init(m);
+    rig->random = 1;
+    teach(rig);
+    *state = rig;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    struct rig *rig = *state;
+    struct monitor *m = &rig->m;
+
+    detector_free(m->detector);
+    model_free(m->model);
+    windows_free(&m->recent);
+    evidence_set_free(&m->shown);
+    evidence_set_free(&m->told);
+    package_facts_free(&m->facts);
+    store_free(&m->signatures);
+    free(m->feature);
+    free(m->state.id);
+    free(m->state.profile);
+    free(m->state.mode);
+    free(m->config.hold_expired);
+    munmap(rig->tally, sizeof(*rig->tally));
+    close(m->events_fd);
+    close(rig->keeper);
+    free(rig);
+    return 0;
+}
+
+/* Events of this rule so far; the last one, if wanted. */
+static size_t events(const struct rig *rig, const char *rule, struct json **ret_last) {
+    off_t size = lseek(rig->m.events_fd, 0, SEEK_END);
+    _cleanup_free_ char *text = io_alloc((size_t)size + 1, 1);
+    char *rest = text;
+    size_t n = 0;
+
+    assert_int_equal(pread(rig->m.events_fd, text, (size_t)size, 0), size);
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        struct json *event = NULL;
+        const char *name;
+
+        if (!*line)
+            continue;
+        assert_int_equal(json_parse(line, strlen(line), JSON_STRICT, &event, NULL), 0);
+        name = json_get_string(event, "rule");
+        if (name && strcmp(name, rule) == 0) {
+            n++;
+            if (ret_last) {
+                json_free(*ret_last);
+                *ret_last = take_ptr(event);
+            }
+        }
+        json_free(event);
+    }
+    return n;
+}
+
+static void quiet_service_does_not_alarm(void **state) {
+    struct rig *rig = *state;
+
+    for (unsigned i = 0; i < 1500; i++)
+        step(rig);
+    assert_int_equal(events(rig, "alarm", NULL), 0);
+}
+
+static float calls_of_last(const struct rig *rig) {
+    float sum = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+        sum += monitor_last_row(&rig->m)[windows_column(&rig->m.recent, usual[i])];
+    return sum;
+}
+
+/* A monitor that was held up makes up for all windows: no burst in the next, and no call is lost. */
+static void gap_is_no_burst(void **state) {
+    struct rig *rig = *state;
+    float most = 0;
+
+    for (unsigned i = 0; i < 200; i++) {
+        step(rig);
+        most = calls_of_last(rig) > most ? calls_of_last(rig) : most;
+    }
+    serve(rig, 300);
+    monitor_windows(&rig->m, 300);
+    step(rig);
+    assert_true(calls_of_last(rig) > 0 && calls_of_last(rig) <= most);
+    assert_int_equal(events(rig, "alarm", NULL), 0);
+    atomic_fetch_add(&rig->tally->counts[features_find("ptrace")], 50);
+    monitor_windows(&rig->m, 300);
+    assert_int_equal(events(rig, "alarm", NULL), 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(quiet_service_does_not_alarm, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gap_is_no_burst, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
