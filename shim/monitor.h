@@ -46,6 +46,7 @@ struct recording {
     uint64_t rows, active_rows, steady_rows;
 };
 
+#define MONITOR_NEWS 256 /* of an alarm: what comes beyond is told no more */
 #define ALARM_CAUSES 24
 struct alarm {
     char id[24]; /* "" when quiet */
@@ -121,6 +122,10 @@ struct monitor {
     uint64_t muted_until;  /* a restart of ours: judged as a start-up */
     struct alarm alarm;
     struct evidence_set shown; /* what was new in the alarm at hand */
+    struct evidence news[MONITOR_NEWS]; /* the same with the windows between its alarming ones, each once; rows
+                                         * from first_row on */
+    size_t n_news;
+    struct evidence_set noted; /* … as a set */
     struct evidence_set told; /* what was new in alarms without a name, … */
     bool told_calls[FEATURES_MAX]; /* … and the columns of calls first made in them */
     struct windows accepted;  /* its evidence: what `opatch accept` has made normal */
@@ -199,6 +204,8 @@ void monitor_set_phase(struct monitor *monitor, enum phase phase);
  * repeated becomes a new one with the first news. News that come later than the time for naming are looked
  * at for a name of their own: odd windows beforehand must not hide an attack. */
 void monitor_alarm(struct monitor *monitor, const struct verdict *verdict);
+/* Notes what is new in the newest window, for the end of the alarm at hand. */
+void monitor_note_news(struct monitor *monitor);
 /* What is due while the container is frozen: true while it stays so. */
 bool monitor_hold(struct monitor *monitor);
 /* Names the alarm if it can; writes its event; asks for the patch when the mode says so. */

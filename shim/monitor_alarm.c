@@ -109,6 +109,36 @@ static bool is_repeated(const struct monitor *m, const struct verdict *verdict) 
     return news;
 }
 
+/* A full set would take in nothing more; what was in it is news once more. */
+static void remember(struct evidence_set *set, const struct evidence *e) {
+    if (set->n > EVIDENCE_MAX_KEYS - 8)
+        evidence_set_free(set);
+    evidence_learn(set, e, 1, EVIDENCE_STEADY);
+}
+
+/* Notes what is new in the windows from this row of recent on. */
+static void note_news(struct monitor *m, size_t first) {
+    size_t i = m->recent.evidences;
+
+    while (i > 0 && m->recent.evidence[i - 1].row >= first)
+        i--;
+    for (; i < m->recent.evidences && m->n_news < MONITOR_NEWS; i++) {
+        const struct evidence *e = &m->recent.evidence[i];
+        uint64_t row = m->first_recent + e->row;
+
+        if (detector_knows(m->detector, e, monitor_in_startup(m, row)) ||
+            evidence_knows(&m->noted, e, EVIDENCE_STEADY))
+            continue;
+        remember(&m->noted, e);
+        m->news[m->n_news] = *e;
+        m->news[m->n_news++].row = (uint32_t)(row - m->alarm.first_row);
+    }
+}
+
+void monitor_note_news(struct monitor *m) {
+    note_news(m, m->recent.rows - 1);
+}
+
 static void raise_alarm(struct monitor *m, const struct verdict *verdict, bool repeated) {
     struct alarm *alarm = &m->alarm;
     _cleanup_free_ char *output = NULL;
@@ -128,10 +158,13 @@ static void raise_alarm(struct monitor *m, const struct verdict *verdict, bool r
     alarm->raised_row = m->next_row - 1;
     alarm->named = false;
     evidence_set_free(&m->shown);
+    evidence_set_free(&m->noted);
+    m->n_news = 0;
     snprintf(alarm->id, sizeof(alarm->id), "%llx-%.6s",
              (unsigned long long)(alarm->started_ns / 1000000), m->key);
     snprintf(alarm->cve, sizeof(alarm->cve), "%s", MATCH_UNKNOWN);
     alarm_rows(m, alarm->first_row, &first);
+    note_news(m, first);
     output = io_format("Container %s behaves unlike its profile (%s)", m->state.id,
                        verdict->n ? verdict->top[0].name : "?");
     event.output = output;
@@ -168,13 +201,6 @@ static void note_causes(struct alarm *alarm, const struct verdict *verdict) {
         }
         alarm->causes[at].value += (float)verdict->top[i].weight;
     }
-}
-
-/* A full set would take in nothing more; what was in it is news once more. */
-static void remember(struct evidence_set *set, const struct evidence *e) {
-    if (set->n > EVIDENCE_MAX_KEYS - 8)
-        evidence_set_free(set);
-    evidence_learn(set, e, 1, EVIDENCE_STEADY);
 }
 
 /* Adds what is new in the newest window to what the alarm has shown; whether it had not shown that. */
@@ -243,6 +269,7 @@ bool monitor_hold(struct monitor *m) {
         start_hold(m);
     if (!m->alarm.held_row)
         return false;
+    monitor_note_news(m); /* it is frozen a little later */
     monitor_try_naming(m);
     if (m->patching || m->next_row - m->alarm.held_row < m->config.hold_seconds * 1000 / WINDOW_MS)
         return true;
@@ -362,27 +389,16 @@ void monitor_try_naming(struct monitor *m) {
 /* What was new in the alarm, each thing once. Without a name it has been told now. */
 static struct json *news_of(struct monitor *m) {
     bool named = strcmp(m->alarm.cve, MATCH_UNKNOWN) != 0;
-    struct evidence_set seen = {0};
     struct json *list = json_new(JSON_ARRAY);
-    size_t first, n = 0;
 
-    alarm_rows(m, m->alarm.first_row, &first);
-    for (size_t i = 0; i < m->recent.evidences; i++) {
-        const struct evidence *e = &m->recent.evidence[i];
-
-        if (e->row < first ||
-            detector_knows(m->detector, e, monitor_in_startup(m, m->first_recent + e->row)) ||
-            evidence_knows(&seen, e, EVIDENCE_STEADY))
-            continue;
-        evidence_learn(&seen, e, 1, EVIDENCE_STEADY);
-        if (n++ < MAX_NEWS)
-            json_append(list, monitor_evidence_json(e, e->row - first));
+    for (size_t i = 0; i < m->n_news; i++) {
+        if (i < MAX_NEWS)
+            json_append(list, monitor_evidence_json(&m->news[i], m->news[i].row));
         if (!named)
-            remember(&m->told, e);
+            remember(&m->told, &m->news[i]);
     }
     for (size_t c = 0; c < m->columns && !named; c++)
         m->told_calls[c] |= m->alarm.first_made[c];
-    evidence_set_free(&seen);
     return list;
 }
 

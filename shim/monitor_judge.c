@@ -168,6 +168,7 @@ static void watch(struct monitor *m, const struct verdict *verdict) {
         monitor_alarm(m, verdict);
     if (!m->alarm.id[0])
         return;
+    monitor_note_news(m);
     monitor_try_naming(m);
     if (row - m->alarm.last_row > MONITOR_QUIET_ROWS && !m->patching)
         monitor_quiet(m);

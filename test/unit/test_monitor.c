@@ -105,6 +105,7 @@ static int tear_down(void **state) {
     model_free(m->model);
     windows_free(&m->recent);
     evidence_set_free(&m->shown);
+    evidence_set_free(&m->noted);
     evidence_set_free(&m->told);
     package_facts_free(&m->facts);
     store_free(&m->signatures);
@@ -183,10 +184,40 @@ static void gap_is_no_burst(void **state) {
     assert_int_equal(events(rig, "alarm", NULL), 1);
 }
 
+/* It goes on for longer than windows are kept: all of its news are told at its end, and are known the next
+ * time. */
+static void long_alarm_forgets_none_of_its_news(void **state) {
+    struct rig *rig = *state;
+    struct json *quiet = NULL;
+    const struct json *news;
+
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 1000; i++) {
+            char path[32];
+
+            snprintf(path, sizeof(path), "/opt/%c/run", i < 500 ? 'a' : 'b');
+            if (i % 20 == 0)
+                tally_add_evidence(rig->tally, EVIDENCE_EXEC, "server", path);
+            step(rig);
+        }
+        for (unsigned i = 0; i < 50; i++)
+            step(rig);
+        assert_int_equal(events(rig, "alarm", NULL), 1);
+        assert_int_equal(events(rig, "alarm repeated", NULL), round);
+        assert_int_equal(events(rig, "quiet", &quiet), round + 1);
+        news = json_get_array(json_get(quiet, "output_fields"), "opatch.new");
+        assert_string_equal(json_get_string(news->first, "what"), "/opt/a/run");
+        assert_string_equal(json_get_string(news->first->next, "what"), "/opt/b/run");
+        assert_null(news->first->next->next);
+    }
+    json_free(quiet);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(quiet_service_does_not_alarm, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gap_is_no_burst, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(long_alarm_forgets_none_of_its_news, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
