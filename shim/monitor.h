@@ -131,8 +131,8 @@ struct monitor {
     struct windows accepted;  /* its evidence: what `opatch accept` has made normal */
     struct package_facts facts; /* read when the alarm was raised */
     bool facts_gathered;
-    char tried[8][SIGNATURE_ID_MAX]; /* patches asked for already */
-    unsigned n_tried;
+    char tried[8][SIGNATURE_ID_MAX]; /* the last patches asked for */
+    unsigned n_tried;                /* asked for so far */
     bool patching;
 };
 

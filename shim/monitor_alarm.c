@@ -315,7 +315,7 @@ static void report_name(struct monitor *m, const struct match_result *result) {
 }
 
 static bool was_tried(const struct monitor *m, const char *cve) {
-    for (unsigned i = 0; i < m->n_tried; i++)
+    for (unsigned i = 0; i < ARRAY_SIZE(m->tried); i++)
         if (strcmp(m->tried[i], cve) == 0)
             return true;
     return false;
@@ -327,8 +327,7 @@ static void ask_for_patch(struct monitor *m, const struct match_result *result) 
 
     if (!may || result->confidence < SURE || !result->signature->patch || was_tried(m, result->id))
         return;
-    snprintf(m->tried[m->n_tried % ARRAY_SIZE(m->tried)], SIGNATURE_ID_MAX, "%s", result->id);
-    m->n_tried += m->n_tried < ARRAY_SIZE(m->tried);
+    snprintf(m->tried[m->n_tried++ % ARRAY_SIZE(m->tried)], SIGNATURE_ID_MAX, "%s", result->id);
     snprintf(message.text, sizeof(message.text), "%s", result->id);
     if (message_send(MONITOR_SOCKET, &message, NULL, 0) < 0)
         return;

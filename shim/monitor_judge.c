@@ -224,7 +224,7 @@ void monitor_windows(struct monitor *m, uint64_t elapsed) {
 void monitor_patched(struct monitor *m, unsigned status) {
     m->patching = false;
     if (status == PATCHED_NOT_STARTED) { /* nothing was tried: the next alarm may ask again */
-        for (unsigned i = 0; i < m->n_tried; i++)
+        for (unsigned i = 0; i < ARRAY_SIZE(m->tried); i++)
             if (strcmp(m->tried[i], m->alarm.cve) == 0)
                 m->tried[i][0] = '\0';
         monitor_set_phase(m, PHASE_ALARMED);

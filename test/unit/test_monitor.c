@@ -213,11 +213,67 @@ static void long_alarm_forgets_none_of_its_news(void **state) {
     json_free(quiet);
 }
 
+/* Patches that the monitor has asked for since the last look. */
+static size_t patches_asked(const struct rig *rig) {
+    struct message message;
+    int fds[MESSAGE_MAX_FDS];
+    size_t n = 0;
+
+    while (message_receive(rig->keeper, &message, fds) == 0)
+        n += message.type == MESSAGE_PATCH;
+    return n;
+}
+
+/* An attack with a signature of its own, whose patch fails when it is asked for; whether it was. */
+static bool is_patched(struct rig *rig, unsigned number) {
+    _cleanup_free_ char *path = io_format("/opt/x%c/run", 'a' + number);
+    size_t asked = patches_asked(rig);
+
+    tally_add_evidence(rig->tally, EVIDENCE_EXEC, "server", path);
+    step(rig);
+    step(rig);
+    asked = patches_asked(rig);
+    assert_true(asked <= 1);
+    if (asked > 0)
+        monitor_patched(&rig->m, 1);
+    for (unsigned i = 0; i < 50; i++)
+        step(rig);
+    return asked > 0;
+}
+
+/* One patch that fails is not tried again and again, however many did before. */
+static void failed_patch_is_not_asked_for_again(void **state) {
+    enum { CVES = 2 * ARRAY_SIZE(((struct monitor *)0)->tried) };
+    struct rig *rig = *state;
+
+    free(rig->m.state.mode);
+    rig->m.state.mode = io_strdup("patch");
+    for (unsigned i = 0; i < CVES; i++) {
+        _cleanup_free_ char *id = io_format("CVE-2024-%u", i);
+        _cleanup_free_ char *text =
+            io_format("{\"opatch_signature\":1,\"id\":\"%s\",\"patch\":{\"manager\":\"apt\",\"package\":\"p%u\","
+                      "\"fixed\":\"1\",\"pickup\":\"none\"},\"evidence\":[{\"kind\":\"exec\",\"comm\":\"*\","
+                      "\"what\":\"/opt/x%c/run\"}]}",
+                      id, i, 'a' + i);
+        struct signature *signature = NULL;
+        struct err err = {0};
+
+        if (signature_parse(text, strlen(text), id, SIGNATURE_WHOLE, &signature, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_int_equal(store_add(&rig->m.signatures, signature), 0);
+    }
+    for (unsigned i = 0; i < CVES; i++)
+        assert_true(is_patched(rig, i));
+    assert_false(is_patched(rig, CVES - 2));
+    assert_false(is_patched(rig, CVES - 1));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(quiet_service_does_not_alarm, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gap_is_no_burst, set_up, tear_down),
         cmocka_unit_test_setup_teardown(long_alarm_forgets_none_of_its_news, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(failed_patch_is_not_asked_for_again, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
