@@ -327,10 +327,10 @@ static void ask_for_patch(struct monitor *m, const struct match_result *result) 
 
     if (!may || result->confidence < SURE || !result->signature->patch || was_tried(m, result->id))
         return;
-    snprintf(m->tried[m->n_tried++ % ARRAY_SIZE(m->tried)], SIGNATURE_ID_MAX, "%s", result->id);
     snprintf(message.text, sizeof(message.text), "%s", result->id);
     if (message_send(MONITOR_SOCKET, &message, NULL, 0) < 0)
-        return;
+        return; /* the next alarm may ask */
+    snprintf(m->tried[m->n_tried++ % ARRAY_SIZE(m->tried)], SIGNATURE_ID_MAX, "%s", result->id);
     m->patching = true;
     monitor_set_phase(m, PHASE_PATCHING);
 }

@@ -227,7 +227,7 @@ static size_t patches_asked(const struct rig *rig) {
 /* An attack with a signature of its own, whose patch fails when it is asked for; whether it was. */
 static bool is_patched(struct rig *rig, unsigned number) {
     _cleanup_free_ char *path = io_format("/opt/x%c/run", 'a' + number);
-    size_t asked = patches_asked(rig);
+    size_t asked;
 
     tally_add_evidence(rig->tally, EVIDENCE_EXEC, "server", path);
     step(rig);
@@ -241,11 +241,9 @@ static bool is_patched(struct rig *rig, unsigned number) {
     return asked > 0;
 }
 
-/* One patch that fails is not tried again and again, however many did before. */
-static void failed_patch_is_not_asked_for_again(void **state) {
-    enum { CVES = 2 * ARRAY_SIZE(((struct monitor *)0)->tried) };
-    struct rig *rig = *state;
-
+/* Signatures of the attacks that is_patched() makes. */
+#define CVES (2 * ARRAY_SIZE(((struct monitor *)0)->tried))
+static void add_signatures(struct rig *rig) {
     free(rig->m.state.mode);
     rig->m.state.mode = io_strdup("patch");
     for (unsigned i = 0; i < CVES; i++) {
@@ -262,10 +260,33 @@ static void failed_patch_is_not_asked_for_again(void **state) {
             fail_msg("%s", err.text);
         assert_int_equal(store_add(&rig->m.signatures, signature), 0);
     }
+}
+
+/* One patch that fails is not tried again and again, however many did before. */
+static void failed_patch_is_not_asked_for_again(void **state) {
+    struct rig *rig = *state;
+
+    add_signatures(rig);
     for (unsigned i = 0; i < CVES; i++)
         assert_true(is_patched(rig, i));
     assert_false(is_patched(rig, CVES - 2));
     assert_false(is_patched(rig, CVES - 1));
+}
+
+/* Nobody read that it was asked for: the next alarm asks once more. */
+static void patch_that_was_not_asked_for_is_later(void **state) {
+    struct rig *rig = *state;
+    const struct message message = {.type = MESSAGE_PHASE};
+
+    add_signatures(rig);
+    while (message_send(MONITOR_SOCKET, &message, NULL, 0) == 0)
+        ;
+    tally_add_evidence(rig->tally, EVIDENCE_EXEC, "server", "/opt/xa/run");
+    for (unsigned i = 0; i < 50; i++)
+        step(rig);
+    assert_int_equal(events(rig, "identified", NULL), 1);
+    assert_int_equal(patches_asked(rig), 0);
+    assert_true(is_patched(rig, 0));
 }
 
 int main(void) {
@@ -274,6 +295,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(gap_is_no_burst, set_up, tear_down),
         cmocka_unit_test_setup_teardown(long_alarm_forgets_none_of_its_news, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failed_patch_is_not_asked_for_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(patch_that_was_not_asked_for_is_later, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
