@@ -30,10 +30,11 @@ static size_t alarm_rows(const struct monitor *m, uint64_t from, size_t *ret_fir
     return end - first;
 }
 
-static void send_hold(enum hold what) {
+/* False when the keeper does not read: then the next window sends it. */
+static bool send_hold(enum hold what) {
     struct message message = {.type = MESSAGE_HOLD, .value = what};
 
-    message_send(MONITOR_SOCKET, &message, NULL, 0);
+    return message_send(MONITOR_SOCKET, &message, NULL, 0) == 0;
 }
 
 static struct json *features_of(const struct verdict *verdict) {
@@ -255,8 +256,8 @@ static void start_hold(struct monitor *m) {
         (!m->alarm.named &&
          (m->alarm.repeated || m->next_row - m->alarm.raised_row <= MONITOR_HOLD_ROWS)))
         return;
-    m->alarm.held_row = m->next_row - 1;
-    send_hold(HOLD_FREEZE);
+    if (send_hold(HOLD_FREEZE))
+        m->alarm.held_row = m->next_row - 1;
 }
 
 bool monitor_hold(struct monitor *m) {
@@ -273,12 +274,13 @@ bool monitor_hold(struct monitor *m) {
     monitor_try_naming(m);
     if (m->patching || m->next_row - m->alarm.held_row < m->config.hold_seconds * 1000 / WINDOW_MS)
         return true;
+    if (!send_hold(closed ? HOLD_KILL : HOLD_RELEASE))
+        return true;
     output = io_format("No patch came in %llu s: container %s %s",
                        (unsigned long long)m->config.hold_seconds, m->state.id,
                        closed ? "is killed" : "goes on");
     event.output = output;
     event_write(m->events_fd, &event);
-    send_hold(closed ? HOLD_KILL : HOLD_RELEASE);
     m->alarm.held_row = 0;
     m->alarm.expired = true;
     detector_reset(m->detector);

@@ -35,9 +35,10 @@ static void ask_for_training(struct monitor *m) {
     struct message message = {.type = MESSAGE_TRAIN};
 
     recording_flush(&m->learning);
+    if (message_send(MONITOR_SOCKET, &message, NULL, 0) < 0)
+        return; /* it does not read: it is asked once more */
     m->training = true;
     m->rounds++;
-    message_send(MONITOR_SOCKET, &message, NULL, 0);
 }
 
 /* The windows of the start are the first of every recording, and are learnt as a phase of its own. What the

@@ -213,15 +213,28 @@ static void long_alarm_forgets_none_of_its_news(void **state) {
     json_free(quiet);
 }
 
-/* Patches that the monitor has asked for since the last look. */
-static size_t patches_asked(const struct rig *rig) {
+/* Messages of this type that the monitor has sent since the last look; the value of the last one. */
+static size_t messages(const struct rig *rig, enum message_type type, uint32_t *ret_value) {
     struct message message;
     int fds[MESSAGE_MAX_FDS];
     size_t n = 0;
 
-    while (message_receive(rig->keeper, &message, fds) == 0)
-        n += message.type == MESSAGE_PATCH;
+    while (message_receive(rig->keeper, &message, fds) == 0) {
+        if (message.type != (uint32_t)type)
+            continue;
+        n++;
+        if (ret_value)
+            *ret_value = message.value;
+    }
     return n;
+}
+
+/* The keeper reads nothing any more. */
+static void fill_socket(void) {
+    const struct message message = {.type = MESSAGE_PHASE};
+
+    while (message_send(MONITOR_SOCKET, &message, NULL, 0) == 0)
+        ;
 }
 
 /* An attack with a signature of its own, whose patch fails when it is asked for; whether it was. */
@@ -232,7 +245,7 @@ static bool is_patched(struct rig *rig, unsigned number) {
     tally_add_evidence(rig->tally, EVIDENCE_EXEC, "server", path);
     step(rig);
     step(rig);
-    asked = patches_asked(rig);
+    asked = messages(rig, MESSAGE_PATCH, NULL);
     assert_true(asked <= 1);
     if (asked > 0)
         monitor_patched(&rig->m, 1);
@@ -276,17 +289,56 @@ static void failed_patch_is_not_asked_for_again(void **state) {
 /* Nobody read that it was asked for: the next alarm asks once more. */
 static void patch_that_was_not_asked_for_is_later(void **state) {
     struct rig *rig = *state;
-    const struct message message = {.type = MESSAGE_PHASE};
 
     add_signatures(rig);
-    while (message_send(MONITOR_SOCKET, &message, NULL, 0) == 0)
-        ;
+    fill_socket();
     tally_add_evidence(rig->tally, EVIDENCE_EXEC, "server", "/opt/xa/run");
     for (unsigned i = 0; i < 50; i++)
         step(rig);
     assert_int_equal(events(rig, "identified", NULL), 1);
-    assert_int_equal(patches_asked(rig), 0);
+    assert_int_equal(messages(rig, MESSAGE_PATCH, NULL), 0);
     assert_true(is_patched(rig, 0));
+}
+
+/* Neither is a container taken for frozen that is not, nor one left frozen. */
+static void hold_that_nobody_read_is_sent_again(void **state) {
+    struct rig *rig = *state;
+    uint32_t value = 0;
+
+    free(rig->m.state.mode);
+    rig->m.state.mode = io_strdup("hold");
+    rig->m.config.hold_seconds = 2;
+    fill_socket();
+    tally_add_evidence(rig->tally, EVIDENCE_EXEC, "server", "/opt/x/run");
+    for (unsigned i = 0; i < 10; i++)
+        step(rig);
+    assert_int_equal(messages(rig, MESSAGE_HOLD, NULL), 0);
+    step(rig);
+    assert_int_equal(messages(rig, MESSAGE_HOLD, &value), 1);
+    assert_int_equal(value, HOLD_FREEZE);
+    fill_socket();
+    for (unsigned i = 0; i < 30; i++)
+        step(rig);
+    assert_int_equal(messages(rig, MESSAGE_HOLD, NULL), 0);
+    step(rig);
+    assert_int_equal(messages(rig, MESSAGE_HOLD, &value), 1);
+    assert_int_equal(value, HOLD_RELEASE);
+    assert_int_equal(events(rig, "hold expired", NULL), 1);
+}
+
+/* Without it the profile would be learnt for ever. */
+static void training_that_nobody_read_of_is_asked_for_again(void **state) {
+    struct rig *rig = *state;
+
+    rig->m.phase = PHASE_LEARNING;
+    rig->m.recorded = rig->m.config.learn_seconds * 1000 / WINDOW_MS;
+    fill_socket();
+    for (unsigned i = 0; i < 10; i++)
+        step(rig);
+    assert_int_equal(messages(rig, MESSAGE_TRAIN, NULL), 0);
+    for (unsigned i = 0; i < 10; i++)
+        step(rig);
+    assert_int_equal(messages(rig, MESSAGE_TRAIN, NULL), 1);
 }
 
 int main(void) {
@@ -296,6 +348,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(long_alarm_forgets_none_of_its_news, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failed_patch_is_not_asked_for_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(patch_that_was_not_asked_for_is_later, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(hold_that_nobody_read_is_sent_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(training_that_nobody_read_of_is_asked_for_again, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
