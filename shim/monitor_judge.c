@@ -119,6 +119,7 @@ void monitor_take_model(struct monitor *m, int fd, int error) {
     if (!m->learning.windows || m->rounds == 0 || m->rounds >= MAX_ROUNDS) {
         text = io_format("Container %s is watched by the model of profile %s", m->state.id,
                          m->state.profile);
+        recording_close(&m->learning); /* nothing more is learnt, nor how it ends */
         monitor_say(m, m->rounds ? "learning finished" : "container watched", PRIORITY_INFO, text);
         monitor_set_phase(m, PHASE_WATCHING);
         return;

@@ -341,6 +341,28 @@ static void training_that_nobody_read_of_is_asked_for_again(void **state) {
     assert_int_equal(messages(rig, MESSAGE_TRAIN, NULL), 1);
 }
 
+/* Its last model is taken as it is; what it does afterwards, up to its end, teaches the profile nothing. */
+static void watched_container_teaches_nothing(void **state) {
+    struct rig *rig = *state;
+    struct monitor *m = &rig->m;
+    _cleanup_free_ char *data = NULL;
+    char dir[] = "/tmp/opatch-monitor-XXXXXX";
+    int fd = memfd_create("model", MFD_CLOEXEC);
+    size_t size;
+
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(recording_open(&m->learning, dir, NULL), 0);
+    m->phase = PHASE_SHADOW;
+    m->rounds = 3;
+    model_serialise(m->model, &data, &size);
+    assert_int_equal(io_write_all(fd, data, size), 0);
+    lseek(fd, 0, SEEK_SET);
+    monitor_take_model(m, fd, 0);
+    assert_int_equal(m->phase, PHASE_WATCHING);
+    assert_null(m->learning.windows);
+    io_remove_tree(AT_FDCWD, dir, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(quiet_service_does_not_alarm, set_up, tear_down),
@@ -350,6 +372,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(patch_that_was_not_asked_for_is_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hold_that_nobody_read_is_sent_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(training_that_nobody_read_of_is_asked_for_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(watched_container_teaches_nothing, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
