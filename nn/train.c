@@ -184,7 +184,8 @@ static size_t collect(const struct lesson *lesson, const struct model_columns *c
  * a channel fitted to the others. Folds of its own, for they may all have been measured at one time. */
 static void learn_channel(const struct lesson *lesson, enum model_group group) {
     struct model_columns *columns = &lesson->model->groups[group];
-    const uint32_t hidden = lesson->options->without_autoencoder ? 0 : HIDDEN;
+    const uint32_t units = columns->n < HIDDEN ? columns->n : HIDDEN;
+    const uint32_t hidden = lesson->options->without_autoencoder ? 0 : units;
     const uint64_t seed = lesson->options->seed * (FOLDS + 1);
     _cleanup_free_ float *counts = io_alloc(lesson->n * columns->n + 1, sizeof(*counts));
     _cleanup_free_ float *part = io_alloc(lesson->n * columns->n + 1, sizeof(*part));

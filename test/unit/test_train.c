@@ -61,11 +61,30 @@ static void silences_of_two_runs_are_two(void **state) {
     windows_free(&runs[1]);
 }
 
+/* All that later containers measure in every window may be one column. */
+static void one_column_makes_a_model_too(void **state) {
+    static const char *const planned[] = {"read", NULL};
+    const struct train_options how = {.seed = 1, .planned = planned};
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_model_ struct model *model = NULL, *again = NULL;
+    _cleanup_free_ char *data = NULL;
+    struct err err = {0};
+    size_t size;
+
+    (void)state;
+    model = trained(&train, &how);
+    assert_int_equal(model->groups[GROUP_PLANNED].n, 1);
+    model_serialise(model, &data, &size);
+    if (model_parse(data, size, "m", &again, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(may_be_idle_for_long_at_first),
         cmocka_unit_test(may_measure_some_columns_late),
         cmocka_unit_test(silences_of_two_runs_are_two),
+        cmocka_unit_test(one_column_makes_a_model_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
