@@ -180,6 +180,21 @@ static size_t collect(const struct lesson *lesson, const struct model_columns *c
     return n;
 }
 
+/* By the held-out distances, unless the channel finds the rows that it learnt from (own) odder than those
+ * say: where counts follow from each other some networks repeat them exactly and others nearly, and one of
+ * the latter that the former calibrate would alarm for ever. Changes scores and own. */
+static void calibrate(struct channel *channel, const float *busy, float *scores, float *own, size_t n) {
+    _cleanup_free_ float *both = io_alloc(n, sizeof(*both));
+
+    for (size_t i = 0; i < n; i++)
+        both[i] = fmaxf(scores[i], own[i]);
+    channel_calibrate(channel, busy, scores, n);
+    for (size_t i = 0; i < n; i++)
+        own[i] /= (float)level_usual(&channel->level, (double)busy[i]);
+    if (tail_fit(own, n).level > channel->tail.level)
+        channel_calibrate(channel, busy, both, n);
+}
+
 /* The channel of a group, fitted to all its n rows and calibrated on the distances of each fold of them from
  * a channel fitted to the others. Folds of its own, for they may all have been measured at one time. */
 static void learn_channel(const struct lesson *lesson, enum model_group group) {
@@ -193,6 +208,7 @@ static void learn_channel(const struct lesson *lesson, enum model_group group) {
     _cleanup_free_ size_t *index = io_alloc(lesson->n, sizeof(*index));
     _cleanup_free_ float *busy = io_alloc(lesson->n, sizeof(*busy));
     _cleanup_free_ float *scores = io_alloc(lesson->n, sizeof(*scores));
+    _cleanup_free_ float *own = io_alloc(lesson->n, sizeof(*own));
     const size_t width = columns->n * sizeof(*counts);
     const size_t n = collect(lesson, columns, index, counts, busy);
 
@@ -215,7 +231,9 @@ static void learn_channel(const struct lesson *lesson, enum model_group group) {
         channel_free(&apart);
     }
     channel_fit(counts, n, columns->n, hidden, seed, &lesson->model->channels[group]);
-    channel_calibrate(&lesson->model->channels[group], busy, scores, lesson->n);
+    for (size_t k = 0; k < n; k++)
+        own[index[k]] = (float)channel_score(&lesson->model->channels[group], counts + k * columns->n, scratch, NULL);
+    calibrate(&lesson->model->channels[group], busy, scores, own, lesson->n);
 }
 
 /* What a fold says of a call. */

@@ -79,12 +79,34 @@ static void one_column_makes_a_model_too(void **state) {
         fail_msg("%s", err.text);
 }
 
+/* Two columns of which one never changes and the other is 0 or 1: networks repeat them but for rounding. */
+static void exactly_repeated_counts_are_normal(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 25; seed++) {
+        uint64_t random = seed;
+        _cleanup_windows_ struct windows train = {.columns = 2, .rows = ROWS};
+        _cleanup_model_ struct model *model = NULL;
+
+        train.names = io_alloc(2, sizeof(*train.names));
+        train.counts = io_alloc(ROWS * 2, sizeof(float));
+        strcpy(train.names[0], "read");
+        strcpy(train.names[1], "accept4");
+        for (size_t r = 0; r < ROWS; r++) {
+            train.counts[r * 2] = 7;
+            train.counts[r * 2 + 1] = (float)(random_next(&random) % 2);
+        }
+        model = trained(&train, &options);
+        assert_true(alarms_in(model, &train, 0, ROWS) <= 2);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(may_be_idle_for_long_at_first),
         cmocka_unit_test(may_measure_some_columns_late),
         cmocka_unit_test(silences_of_two_runs_are_two),
         cmocka_unit_test(one_column_makes_a_model_too),
+        cmocka_unit_test(exactly_repeated_counts_are_normal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
