@@ -38,7 +38,8 @@ struct job {
     struct json *phases; /* {"plan": ms, ...} */
     uint64_t phase_start, interrupted_ns;
     struct json *restarted;
-    int lock;          /* the package manager's */
+    int lock;                     /* the package manager's */
+    const struct manager *locked; /* whose that is */
     struct hold *hold; /* NULL: the container is not to be changed */
     bool begun; /* the container may have been changed */
     pid_t heir;
@@ -138,16 +139,37 @@ static int undo(struct job *job, struct err *err) {
             r = pickup_run(&request, &job->target, &journal->changes, &pickup, job->hold,
                            &interrupted, err);
         record_free_pickup(&request);
+        if (r < 0 && target_has_ended(&job->target)) /* with everybody who ran the new files */
+            r = 0;
     }
     if (r == 0)
         job->restarted = record_restarts(&pickup);
     return r < 0 ? r : journal_remove(journal, err);
 }
 
-/* Before an entry that somebody else left is undone: since then anybody may have changed its files. */
-static int check_own(const struct job *job, struct err *err) {
-    const struct journal *journal = &job->journal;
+/* Nobody else changes the container's packages from here on. */
+static int lock_packages(struct job *job, const struct manager *manager, struct err *err) {
+    int fd;
 
+    if (!manager || !manager->lock || manager == job->locked)
+        return 0;
+    fd = manager->lock(&job->target, err);
+    if (fd < 0)
+        return fd;
+    cleanup_closep(&job->lock);
+    job->lock = fd;
+    job->locked = manager;
+    return 0;
+}
+
+/* Before an entry that somebody else left is undone: since then anybody may have changed its files, or be
+ * about to, with what it has read of them. */
+static int check_own(struct job *job, struct err *err) {
+    const struct journal *journal = &job->journal;
+    int r = lock_packages(job, manager_find(record_manager(journal->about)), err);
+
+    if (r < 0)
+        return r;
     return changes_check_own(&journal->changes, journal->state != JOURNAL_PROVEN, job->target.root,
                              journal->blobs, err);
 }
@@ -164,7 +186,7 @@ static int open_last_own(struct job *job, struct err *err) {
     return r;
 }
 
-static int recover(struct job *job, int (*check)(const struct job *, struct err *), struct err *err) {
+static int recover(struct job *job, int (*check)(struct job *, struct err *), struct err *err) {
     int r = open_last_own(job, err);
 
     if (r == -ENOENT)
@@ -229,10 +251,8 @@ static int open_to_change(const struct patch_request *request, struct job *job, 
 static int make_plan(struct job *job, struct err *err) {
     int r = find_manager(job, err);
 
-    if (r == 0 && job->manager->lock) {
-        job->lock = job->manager->lock(&job->target, err);
-        r = job->lock < 0 ? job->lock : 0;
-    }
+    if (r == 0)
+        r = lock_packages(job, job->manager, err);
     if (r == 0 && job->manager->asks)
         r = target_copy_filters(&job->target, err);
     if (r == 0)
@@ -377,30 +397,6 @@ int patch_plan(const struct patch_request *request, struct json **ret_plan, stru
     return r;
 }
 
-/* How long every phase took and the service was away, for the event. */
-static struct json *event_times(const struct job *job) {
-    struct json *fields = json_new(JSON_OBJECT), *phases = json_new(JSON_OBJECT);
-    double ms;
-
-    for (const struct json *node = job->phases->first; node; node = node->next)
-        if (json_double(node, &ms) == 0)
-            json_add(phases, node->key, json_new_double(ms));
-    json_add(fields, "opatch.phases_ms", phases);
-    json_add(fields, "opatch.interrupted_ms",
-             json_new_double((double)(job->interrupted_ns / 10000u) / 100.0));
-    return fields;
-}
-
-/* The paths that the next container has as they are in the image. */
-static struct json *left_out(const struct changes *all, const struct changes *kept) {
-    struct json *paths = json_new(JSON_ARRAY);
-
-    for (size_t i = 0; i < all->n; i++)
-        if (!changes_find(kept, all->list[i].path) && !path_is_compiled(all->list[i].path))
-            json_append(paths, json_new_string(all->list[i].path));
-    return paths;
-}
-
 /* For the image's next containers, if its packages say so too. */
 static int keep(struct job *job, struct json **ret_left_out, struct err *err) {
     const struct patch_request *request = job->request;
@@ -415,7 +411,7 @@ static int keep(struct job *job, struct json **ret_left_out, struct err *err) {
         r = proven_save(request->data_dir, request->image, journal, &changes, err);
     io_remove_tree(AT_FDCWD, scratch, NULL);
     if (r == 0)
-        *ret_left_out = left_out(&journal->changes, &changes);
+        *ret_left_out = record_left_out(&journal->changes, &changes);
     return r;
 }
 
@@ -442,7 +438,7 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
     }
     ms = ms_since(start);
     json_add(job.phases, "total", json_new_double(ms));
-    times = event_times(&job);
+    times = record_times(job.phases, job.interrupted_ns);
     kept = request->image && keep(&job, &left, &why) == 0;
     *ret_result = record_result(request, &job.plan, &job.journal.changes, take_ptr(job.phases),
                                 take_ptr(job.restarted), job.interrupted_ns);

@@ -166,19 +166,13 @@ static bool nobody_maps_old(const struct target *target, const struct changes *c
     return true;
 }
 
-static bool is_alive(const struct target *target) {
-    struct pollfd poll_fd = {.fd = target->pidfd, .events = POLLIN};
-
-    return poll(&poll_fd, 1, 0) == 0;
-}
-
 static int wait_served(const struct target *target, const struct changes *changes,
                        const struct pickup_plan *plan, uint64_t end, uint64_t *ret_served,
                        struct err *err) {
     bool listening = false;
 
     for (;;) {
-        if (!is_alive(target))
+        if (target_has_ended(target))
             return err_set(err, ESRCH, "the container ended when its processes were restarted");
         if (!listening && ports_answer(&plan->ports, target->init)) {
             listening = true;
@@ -227,7 +221,7 @@ int pickup_run(const struct patch_request *request, const struct target *target,
     if (interrupted)
         *ret_interrupted_ns = served - start;
     poll(NULL, 0, SETTLE_MS);
-    return is_alive(target) && ports_answer(&plan->ports, target->init)
+    return !target_has_ended(target) && ports_answer(&plan->ports, target->init)
                ? 0
                : err_set(err, ESRCH, "the service ended soon after it was started");
 }
@@ -245,7 +239,7 @@ int pickup_health(const struct patch_request *request, const struct target *targ
         uint64_t now = io_monotonic_ns(), left_ms = now < end ? (end - now) / 1000000u : 0;
 
         r = run_inside(&inside, request->health, left_ms > 1000 ? left_ms : 1000, err);
-        if (r == 0 || io_monotonic_ns() > end)
+        if (r == 0 || io_monotonic_ns() > end || target_has_ended(target))
             return r < 0 ? err_prefix(err, r, "health check") : 0;
         poll(NULL, 0, 50);
     }

@@ -91,6 +91,12 @@ void record_request(struct json *about, const struct patch_request *request,
         json_set(about, "cwd", json_new_string(request->cwd));
 }
 
+const char *record_manager(const struct json *about) {
+    const char *manager = json_get_string(json_get_object(about, "plan"), "manager");
+
+    return manager ? manager : "";
+}
+
 void record_restore_pickup(const struct json *about, struct patch_request *request) {
     const char *pickup = json_get_string(about, "pickup");
 
@@ -179,6 +185,27 @@ void record_changed(struct json *object, const struct changes *changes) {
     changes_sum(changes, &files, &bytes);
     json_add(changed, "files", json_new_u64(files));
     json_add(changed, "bytes", json_new_u64(bytes));
+}
+
+struct json *record_times(const struct json *phases, uint64_t interrupted_ns) {
+    struct json *fields = json_new(JSON_OBJECT), *copy = json_new(JSON_OBJECT);
+    double ms;
+
+    for (const struct json *node = phases->first; node; node = node->next)
+        if (json_double(node, &ms) == 0)
+            json_add(copy, node->key, json_new_double(ms));
+    json_add(fields, "opatch.phases_ms", copy);
+    json_add(fields, "opatch.interrupted_ms", json_new_double((double)(interrupted_ns / 10000u) / 100.0));
+    return fields;
+}
+
+struct json *record_left_out(const struct changes *all, const struct changes *kept) {
+    struct json *paths = json_new(JSON_ARRAY);
+
+    for (size_t i = 0; i < all->n; i++)
+        if (!changes_find(kept, all->list[i].path) && !path_is_compiled(all->list[i].path))
+            json_append(paths, json_new_string(all->list[i].path));
+    return paths;
 }
 
 struct json *record_result(const struct patch_request *request, const struct plan *plan,

@@ -21,6 +21,9 @@ void record_changed(struct json *object, const struct changes *changes);
 void record_request(struct json *about, const struct patch_request *request,
                     const struct plan *plan);
 
+/* The package manager of an entry's about; "" when it does not say. */
+const char *record_manager(const struct json *about);
+
 /* Sets pickup, reload, prepare, health and package of the request from an entry's about, and args, env and
  * cwd; to be freed by record_free_pickup, before about is. */
 void record_restore_pickup(const struct json *about, struct patch_request *request);
@@ -33,5 +36,11 @@ struct json *record_restarts(const struct pickup_plan *pickup);
 struct json *record_result(const struct patch_request *request, const struct plan *plan,
                            const struct changes *changes, struct json *phases,
                            struct json *restarted, uint64_t interrupted_ns);
+
+/* How long every phase took and the service was away, for the event. */
+struct json *record_times(const struct json *phases, uint64_t interrupted_ns);
+
+/* The paths that the next container has as they are in the image. */
+struct json *record_left_out(const struct changes *all, const struct changes *kept);
 
 struct json *record_copy(const struct json *node);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -130,6 +131,12 @@ int target_open(pid_t init, struct target *ret_target, struct err *err) {
     *ret_target = target;
     target = (struct target){.pidfd = -1, .proc = -1, .root = -1, .old_root = -1};
     return 0;
+}
+
+bool target_has_ended(const struct target *target) {
+    struct pollfd end = {.fd = target->pidfd, .events = POLLIN};
+
+    return poll(&end, 1, 0) != 0;
 }
 
 int target_copy_filters(struct target *target, struct err *err) {

@@ -30,6 +30,9 @@ struct target {
 /* init is refused when it shares our mount namespace (then it is no container). */
 int target_open(pid_t init, struct target *ret_target, struct err *err);
 
+/* Whether its first process is gone, and with it all others. */
+bool target_has_ended(const struct target *target);
+
 /* Reads init's seccomp filters, so that what runs inside later is under them too. Stops init for a
  * moment, which interrupts its blocking calls as any debugger's look does. */
 int target_copy_filters(struct target *target, struct err *err);
