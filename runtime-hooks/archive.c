@@ -99,6 +99,7 @@ static int open_archive(const struct patch_request *request, const char *name, c
                         const char *sources, struct archive *ret_archive, struct err *err) {
     static const char *const parts[] = {"etc/apt.conf.d", "etc/preferences.d", "lists/partial"};
     _cleanup_archive_ struct archive archive = {
+        .lock = -1,
         .dir = io_format("%s/apt/%s", request->data_dir, name),
         .packages = io_format("%s/packages", request->data_dir)};
     _cleanup_free_ char *partial = io_format("%s/partial", archive.packages), *text = NULL;
@@ -136,6 +137,13 @@ static int local_source(const struct patch_request *request, char **ret_line, st
     return n;
 }
 
+/* Lists, status and index are one set for all containers, and another patcher's may be another one's. */
+static int lock_archives(const struct patch_request *request, struct err *err) {
+    _cleanup_free_ char *dir = io_format("%s/apt", request->data_dir);
+
+    return io_lock_directory(dir, 0700, err);
+}
+
 static int update(const struct archive *archive, struct err *err) {
     char *arguments[] = {(char[]){"-qq"}, (char[]){"update"}, NULL};
 
@@ -146,7 +154,8 @@ int archive_open_local(const struct patch_request *request, const char *arch,
                        struct archive *ret_archive, struct err *err) {
     _cleanup_archive_ struct archive archive = {0};
     _cleanup_free_ char *line = NULL;
-    int r = local_source(request, &line, err);
+    _cleanup_close_ int lock = lock_archives(request, err);
+    int r = lock < 0 ? lock : local_source(request, &line, err);
 
     if (r == 0)
         return err_set(err, ENOENT, "there is no local package");
@@ -158,6 +167,7 @@ int archive_open_local(const struct patch_request *request, const char *arch,
         r = update(&archive, err);
     if (r < 0)
         return r;
+    archive.lock = take_fd(&lock);
     *ret_archive = archive;
     archive = (struct archive){0};
     return 0;
@@ -240,8 +250,9 @@ int archive_open_remote(const struct patch_request *request, const struct target
                         struct err *err) {
     _cleanup_archive_ struct archive archive = {0};
     _cleanup_free_ char *lines = NULL, *codename = NULL, *local = NULL, *all = NULL, *stamp = NULL;
+    _cleanup_close_ int lock = lock_archives(request, err);
     struct stat st;
-    int r = remote_sources(target, &codename, &lines, err);
+    int r = lock < 0 ? lock : remote_sources(target, &codename, &lines, err);
 
     if (r < 0)
         return r;
@@ -262,6 +273,7 @@ int archive_open_remote(const struct patch_request *request, const struct target
     }
     if (r < 0)
         return r;
+    archive.lock = take_fd(&lock);
     *ret_archive = archive;
     archive = (struct archive){0};
     return 0;
@@ -311,6 +323,8 @@ int archive_fetch(const struct archive *archive, const struct patch_request *req
 }
 
 void archive_close(struct archive *archive) {
+    if (archive->dir)
+        cleanup_closep(&archive->lock);
     free(archive->dir);
     free(archive->conf);
     free(archive->packages);

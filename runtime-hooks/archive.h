@@ -11,6 +11,7 @@
 #include "runtime-hooks/target.h"
 
 struct archive {
+    int lock;       /* of DATA/apt: one patcher at a time */
     char *dir;      /* DATA/apt/<name> */
     char *conf;     /* its apt.conf, for APT_CONFIG */
     char *packages; /* DATA/packages: downloads, shared by all containers */

@@ -116,17 +116,53 @@ static int write_patch(const char *dir, const struct journal *journal, const str
     return io_replace_file(AT_FDCWD, path, text, size, 0600, (uid_t)-1, (gid_t)-1, err);
 }
 
+/* Who keeps or forgets patches does it alone: those of one image are often made at the same time. */
+static int lock_patches(const char *data_dir, struct err *err) {
+    _cleanup_free_ char *dir = io_format("%s/patches", data_dir);
+
+    return io_lock_directory(dir, 0700, err);
+}
+
+static int forget(const char *data_dir, const char *key, const char *name, struct err *err) {
+    _cleanup_entries_ struct entries entries = {0};
+    _cleanup_free_ char *dir = NULL;
+    size_t removed = 0;
+
+    if (!key_valid(key))
+        return err_set(err, EINVAL, "\"%.40s\" is no image key", key ? key : "");
+    dir = io_format("%s/patches/%s", data_dir, key);
+    read_entries(dir, &entries);
+    for (size_t i = 0; i < entries.n; i++) {
+        _cleanup_free_ char *path = io_format("%s/%s", dir, entries.list[i].file);
+        int r;
+
+        if (name && strcmp(name, name_of(entries.list[i].file)) != 0)
+            continue;
+        r = io_remove_tree(AT_FDCWD, path, err);
+        if (r < 0)
+            return r;
+        removed++;
+    }
+    if (removed == entries.n)
+        rmdir(dir);
+    return removed ? 0 : err_set(err, ENOENT, "no patch is kept for image %s", key);
+}
+
 int proven_save(const char *data_dir, const char *key, const struct journal *journal,
                 const struct changes *changes, struct err *err) {
     const char *name = proven_name(journal->about);
     _cleanup_entries_ struct entries entries = {0};
     _cleanup_free_ char *dir = NULL, *temporary = NULL, *final = NULL;
+    _cleanup_close_ int lock = -1;
     uint64_t number;
     int r;
 
     if (!key_valid(key) || !name_valid(name))
         return err_set(err, EINVAL, "a patch without an image or a name is not kept");
-    r = proven_forget(data_dir, key, name, NULL);
+    lock = lock_patches(data_dir, err);
+    if (lock < 0)
+        return lock;
+    r = forget(data_dir, key, name, NULL);
     if (r < 0 && r != -ENOENT)
         return err_errno(err, -r, "cannot replace the kept patch %s", name);
     dir = io_format("%s/patches/%s", data_dir, key);
@@ -343,26 +379,7 @@ int proven_list(const char *data_dir, struct json **ret_list, struct err *err) {
 }
 
 int proven_forget(const char *data_dir, const char *key, const char *name, struct err *err) {
-    _cleanup_entries_ struct entries entries = {0};
-    _cleanup_free_ char *dir = NULL;
-    size_t removed = 0;
+    _cleanup_close_ int lock = lock_patches(data_dir, err);
 
-    if (!key_valid(key))
-        return err_set(err, EINVAL, "\"%.40s\" is no image key", key ? key : "");
-    dir = io_format("%s/patches/%s", data_dir, key);
-    read_entries(dir, &entries);
-    for (size_t i = 0; i < entries.n; i++) {
-        _cleanup_free_ char *path = io_format("%s/%s", dir, entries.list[i].file);
-        int r;
-
-        if (name && strcmp(name, name_of(entries.list[i].file)) != 0)
-            continue;
-        r = io_remove_tree(AT_FDCWD, path, err);
-        if (r < 0)
-            return r;
-        removed++;
-    }
-    if (removed == entries.n)
-        rmdir(dir);
-    return removed ? 0 : err_set(err, ENOENT, "no patch is kept for image %s", key);
+    return lock < 0 ? lock : forget(data_dir, key, name, err);
 }

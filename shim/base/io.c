@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -254,6 +255,21 @@ static int remove_entries(struct descent *descent) {
                     : err_errno(descent->err, errno, "%s: cannot remove", entry->d_name);
     }
     return r;
+}
+
+int io_lock_directory(const char *path, mode_t mode, struct err *err) {
+    _cleanup_close_ int fd = -1;
+    int r = io_mkdir_p(path, mode, err);
+
+    if (r < 0)
+        return r;
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, errno, "%s", path);
+    while (flock(fd, LOCK_EX) < 0)
+        if (errno != EINTR)
+            return err_errno(err, errno, "%s: cannot lock it", path);
+    return take_fd(&fd);
 }
 
 int io_remove_tree(int dirfd, const char *path, struct err *err) {

@@ -39,6 +39,9 @@ int io_replace_volatile(int dirfd, const char *path, const void *data, size_t si
 /* mkdir -p with this mode for what is missing; existing directories are not changed. */
 int io_mkdir_p(const char *path, mode_t mode, struct err *err);
 
+/* Makes the directory and waits for its lock (flock(2)), which is held until the descriptor is closed. */
+int io_lock_directory(const char *path, mode_t mode, struct err *err);
+
 /* Removes a tree below dirfd without following symbolic links. Missing is success. */
 int io_remove_tree(int dirfd, const char *path, struct err *err);
 
