@@ -82,8 +82,17 @@ static bool is_target(const struct dpkg_package *package, const char *source, co
            dpkg_compare(package->source_version, fixed) < 0;
 }
 
-/* A binary package may have a version of its own (rebuilds, "+b1"); the fixed one's is its
- * source's. */
+/* The fixed version of a binary package. It may have a version of its own: of a rebuild ("+b1"), which the fixed one
+ * is not; or with an epoch that its source does not have (bsdutils of util-linux), which stays. */
+static char *fixed_version(const struct dpkg_package *package, const char *fixed) {
+    const char *colon = strchr(package->version, ':');
+    int epoch = colon ? (int)(colon + 1 - package->version) : 0;
+
+    if (strchr(package->source_version, ':') || strchr(fixed, ':'))
+        epoch = 0;
+    return io_format("%.*s%s", epoch, package->version, fixed);
+}
+
 int closure_targets(const struct dpkg_status *status, const char *source, const char *fixed,
                     char ***ret_targets, struct err *err) {
     char **targets;
@@ -93,6 +102,9 @@ int closure_targets(const struct dpkg_status *status, const char *source, const 
         const struct dpkg_package *package = &status->packages[i];
 
         installed += package->installed && strcmp(package->source, source) == 0;
+        if (package->unfinished && strcmp(package->source, source) == 0)
+            return err_set(err, EPERM, "%s is only half installed in the container; run dpkg --configure -a",
+                           package->name);
         if (is_target(package, source, fixed) && package->hold)
             return err_set(err, EPERM, "%s is held in the container", package->name);
         n += is_target(package, source, fixed);
@@ -106,8 +118,11 @@ int closure_targets(const struct dpkg_status *status, const char *source, const 
     for (size_t i = 0; i < status->n; i++) {
         const struct dpkg_package *package = &status->packages[i];
 
-        if (is_target(package, source, fixed))
-            targets[n++] = io_format("%s:%s=%s", package->name, package->arch, fixed);
+        if (is_target(package, source, fixed)) {
+            _cleanup_free_ char *version = fixed_version(package, fixed);
+
+            targets[n++] = io_format("%s:%s=%s", package->name, package->arch, version);
+        }
     }
     *ret_targets = targets;
     return 0;
@@ -147,11 +162,13 @@ static int check_member(const struct closure *closure, size_t index,
         return err_set(err, EPERM, "%s is held in the container", member->name);
     if (old && dpkg_compare(member->to, old->version) < 0)
         return err_set(err, EPERM, "%s would become older", member->name);
-    if (old && strcmp(old->source, source) == 0)
-        return dpkg_compare(member->to, fixed) == 0
+    if (old && strcmp(old->source, source) == 0) {
+        _cleanup_free_ char *version = fixed_version(old, fixed);
+
+        return dpkg_compare(member->to, version) == 0
                    ? 0
-                   : err_set(err, EPERM, "%s would become %s, not %s", member->name, member->to,
-                             fixed);
+                   : err_set(err, EPERM, "%s would become %s, not %s", member->name, member->to, version);
+    }
     if (!is_needed(closure, index, depends))
         return err_set(err, EPERM, "%s, which nothing that is fixed depends on, would be %s",
                        member->name, old ? "upgraded" : "installed");

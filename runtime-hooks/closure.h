@@ -25,7 +25,7 @@ void closure_free(struct closure *closure);
 
 /* The arguments for the resolver, NULL-ended, "name:arch=version" of every installed binary package
  * of source that is older than fixed. -ESRCH: none is installed; -EALREADY: none is older; -EPERM:
- * one of them is held. The caller frees each and the array. */
+ * one of them is held or half installed. The caller frees each and the array. */
 int closure_targets(const struct dpkg_status *status, const char *source, const char *fixed,
                     char ***ret_targets, struct err *err);
 

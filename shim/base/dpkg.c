@@ -64,6 +64,8 @@ static void read_state(struct dpkg_package *package, struct span value) {
     package->installed =
         strcmp(flag, "ok") == 0 &&
         (strcmp(state, "installed") == 0 || strncmp(state, "triggers-", strlen("triggers-")) == 0);
+    package->unfinished = !package->installed && strcmp(state, "not-installed") != 0 &&
+                          strcmp(state, "config-files") != 0;
 }
 
 static void take_stanza(struct dpkg_status *status, const struct span *fields, size_t offset,

@@ -20,6 +20,14 @@ static const char installed[] =
     "Package: libssl1.1\nStatus: install ok installed\nArchitecture: amd64\nSource: openssl\n"
     "Version: 1.1.1n-0\n\n"
     "Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.1-2\n\n"
+    "Package: bsdutils\nStatus: install ok installed\nArchitecture: amd64\nSource: util-linux (2.36-8)\n"
+    "Version: 1:2.36-8\n\n"
+    "Package: mount\nStatus: install ok installed\nArchitecture: amd64\nSource: util-linux (2.36-8)\n"
+    "Version: 2.36-8+b1\n\n"
+    "Package: bind9\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:9.16\n\n"
+    "Package: broken\nStatus: install ok half-configured\nArchitecture: amd64\nVersion: 1\n\n"
+    "Package: broken-data\nStatus: install ok installed\nArchitecture: all\nSource: broken\nVersion: 1\n\n"
+    "Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nSource: nginx\nVersion: 1\n\n"
     "Package: held\nStatus: hold ok installed\nArchitecture: amd64\nVersion: 1\n";
 
 #define BOTH                                                                                       \
@@ -111,10 +119,17 @@ static void targets(void **state) {
         const char *source, *fixed;
         int result;
         size_t n;
+        const char *first;
     } rows[] = {
-        {"nginx", "1.18-6+u3", 0, 2},    {"nginx", "1.18-6", -EALREADY, 0},
-        {"nginx", "1.17", -EALREADY, 0}, {"apache2", "2", -ESRCH, 0},
-        {"held", "2", -EPERM, 0},        {"openssl", "1.1.1w", 0, 1},
+        {"nginx", "1.18-6+u3", 0, 2, "nginx-core:amd64=1.18-6+u3"},
+        {"nginx", "1.18-6", -EALREADY, 0, NULL},
+        {"nginx", "1.17", -EALREADY, 0, NULL},
+        {"apache2", "2", -ESRCH, 0, NULL},
+        {"held", "2", -EPERM, 0, NULL},
+        {"openssl", "1.1.1w", 0, 1, "libssl1.1:amd64=1.1.1w"},
+        {"util-linux", "2.36-8+deb11u2", 0, 2, "bsdutils:amd64=1:2.36-8+deb11u2"},
+        {"bind9", "1:9.16-1", 0, 1, "bind9:amd64=1:9.16-1"},
+        {"broken", "2", -EPERM, 0, NULL},
     };
 
     (void)state;
@@ -123,6 +138,8 @@ static void targets(void **state) {
         size_t n = 0;
         int r = closure_targets(&status, rows[i].source, rows[i].fixed, &list, NULL);
 
+        if (list && strcmp(list[0], rows[i].first) != 0)
+            fail_msg("%s %s: %s", rows[i].source, rows[i].fixed, list[0]);
         while (list && list[n])
             free(list[n++]);
         free(list);
