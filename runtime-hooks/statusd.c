@@ -88,10 +88,11 @@ static int run(char *const *argv, char **ret_output, struct err *err) {
     return spawn_check(&spawn, ret_output, err);
 }
 
-/* The checksums of a package's files, or NULL: not every package has them. */
-static char *read_sums(const char *file) {
-    _cleanup_free_ char *copy = io_strdup(file);
-    char *argv[] = {(char[]){"dpkg-deb"}, (char[]){"--info"}, copy, (char[]){"md5sums"}, NULL};
+/* A control file, the checksums of a package's files or the list of its configuration, or NULL: not every package
+ * has them. */
+static char *read_control(const char *file, const char *member) {
+    _cleanup_free_ char *copy = io_strdup(file), *name = io_strdup(member);
+    char *argv[] = {(char[]){"dpkg-deb"}, (char[]){"--info"}, copy, name, NULL};
     char *output = NULL;
 
     return run(argv, &output, NULL) == 0 ? output : NULL;
@@ -117,6 +118,24 @@ static int hide_old(int root, const char *upper, const char *sums_path, struct e
         r = stage_whiteout(dir, base, err);
         if (r < 0)
             return r;
+    }
+    return 0;
+}
+
+/* Configuration that is there stays, as dpkg is told to keep it elsewhere: whether it was edited is not on record. */
+static int keep_configuration(int root, const char *upper, const char *file, struct err *err) {
+    _cleanup_free_ char *list = read_control(file, "conffiles");
+    char *save = NULL;
+
+    for (char *path = list ? strtok_r(list, "\n", &save) : NULL; path; path = strtok_r(NULL, "\n", &save)) {
+        _cleanup_close_ int there = *path == '/' ? rooted_open(root, path, O_PATH | O_NOFOLLOW, 0) : -1, dir = -1;
+        const char *base;
+
+        if (there < 0)
+            continue;
+        dir = stage_parent(upper, path, &base);
+        if (dir >= 0 && unlinkat(dir, base, 0) < 0 && errno != ENOENT)
+            return err_errno(err, errno, "%s", path);
     }
     return 0;
 }
@@ -148,8 +167,10 @@ static int stage_package(const struct target *target, const struct package_step 
     if (r == 0)
         r = hide_old(target->root, upper, sums_path, err);
     if (r == 0)
+        r = keep_configuration(target->root, upper, step->file, err);
+    if (r == 0)
         r = write_record(upper, path, control, err);
-    sums = read_sums(step->file);
+    sums = read_control(step->file, "md5sums");
     if (r == 0 && sums)
         r = write_record(upper, sums_path, sums, err);
     return r;
