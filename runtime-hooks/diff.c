@@ -56,6 +56,7 @@ static const char *const ignored[] = {
 struct walk {
     int upper, root;
     int64_t since_ns;
+    const struct writers *writers;
     uint64_t compared;
     struct changes *changes;
     struct err *err;
@@ -90,12 +91,16 @@ static bool is_old_copy(const struct walk *walk, const struct node *after, int f
             fgetxattr(fd, "user.overlay.origin", NULL, 0) >= 0);
 }
 
-static bool is_live(const struct walk *walk, const struct node *before) {
-    return before->type == NODE_FILE && before->ctime_ns >= walk->since_ns;
+static bool is_live(const struct walk *walk, const char *path, const struct node *before) {
+    return before->type == NODE_FILE &&
+           (before->ctime_ns >= walk->since_ns || writers_have(walk->writers, path));
 }
 
 static int written(struct walk *walk, const char *path) {
-    return err_set(walk->err, ESTALE, "%s was written to by the container meanwhile", path);
+    return err_set(walk->err, ESTALE,
+                   writers_have(walk->writers, path) ? "%s is open for writing in the container"
+                                                     : "%s was written to by the container meanwhile",
+                   path);
 }
 
 static struct change *add(struct walk *walk, const char *path) {
@@ -118,9 +123,9 @@ static int remove_below(struct walk *walk, const char *path) {
         node_free(&node);
         return r;
     }
-    change = is_live(walk, &node) ? NULL : add(walk, path);
+    change = is_live(walk, path, &node) ? NULL : add(walk, path);
     if (!change) {
-        r = is_live(walk, &node) ? written(walk, path) : too_many(walk);
+        r = is_live(walk, path, &node) ? written(walk, path) : too_many(walk);
         node_free(&node);
         return r;
     }
@@ -165,7 +170,7 @@ static int compare(struct walk *walk, const char *path, const char *upper_path) 
                       node_same(&before, &after));
     if (same && before.type == NODE_FILE && strncmp(path, "/var/log/", 9) != 0)
         r = compare_bytes(walk, path, &before, fd_before, fd_after, &same);
-    if (r == 0 && !same && is_live(walk, &before)) {
+    if (r == 0 && !same && is_live(walk, path, &before)) {
         same = is_old_copy(walk, &after, fd_after);
         r = same ? 0 : written(walk, path);
     }
@@ -448,11 +453,11 @@ int64_t diff_now(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-int diff_upper(int upper, int root, int blobs, int64_t since_ns, struct changes *ret_changes,
-               struct err *err) {
+int diff_upper(int upper, int root, int blobs, int64_t since_ns, const struct writers *writers,
+               struct changes *ret_changes, struct err *err) {
     _cleanup_changes_ struct changes changes = {0};
     struct walk walk = {
-        .upper = upper, .root = root, .since_ns = since_ns, .changes = &changes, .err = err};
+        .upper = upper, .root = root, .since_ns = since_ns, .writers = writers, .changes = &changes, .err = err};
     int r = walk_directory(&walk, "/", "/");
 
     if (r < 0)

@@ -168,10 +168,11 @@ static int check_own(struct job *job, struct err *err) {
     const struct journal *journal = &job->journal;
     int r = lock_packages(job, manager_find(record_manager(journal->about)), err);
 
-    if (r < 0)
-        return r;
-    return changes_check_own(&journal->changes, journal->state != JOURNAL_PROVEN, job->target.root,
-                             journal->blobs, err);
+    if (r == 0 && journal->state == JOURNAL_PROVEN)
+        r = writers_check(&job->target, &journal->changes, err);
+    return r < 0 ? r
+                 : changes_check_own(&journal->changes, journal->state != JOURNAL_PROVEN, job->target.root,
+                                     journal->blobs, err);
 }
 
 /* The files of an earlier container of this id are gone, and with them what could be undone. */
@@ -265,6 +266,7 @@ static int make_plan(struct job *job, struct err *err) {
 static int stage(struct job *job, struct err *err) {
     struct journal *journal = &job->journal;
     _cleanup_free_ char *scratch = NULL, *upper = NULL;
+    _cleanup_writers_ struct writers writers = {0};
     _cleanup_close_ int fd = -1;
     int64_t since = diff_now();
     int r = journal_begin(journal, err);
@@ -284,7 +286,9 @@ static int stage(struct job *job, struct err *err) {
     fd = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, errno, "%s", upper);
-    r = diff_upper(fd, job->target.root, journal->blobs, since, &journal->changes, err);
+    r = writers_read(&job->target, &writers, err);
+    if (r == 0)
+        r = diff_upper(fd, job->target.root, journal->blobs, since, &writers, &journal->changes, err);
     if (r == 0 && journal->changes.n == 0)
         r = err_set(err, EALREADY, "nothing would change");
     if (r == 0)

@@ -130,7 +130,7 @@ static void written_while_staged(void **state) {
         upper = open_dir("upper");
         assert_int_equal(journal_lock(data, "box", &journal, &err), 0);
         assert_int_equal(journal_begin(&journal, &err), 0);
-        if (diff_upper(upper, root, journal.blobs, since, &journal.changes, &err) != cases[i].result)
+        if (diff_upper(upper, root, journal.blobs, since, NULL, &journal.changes, &err) != cases[i].result)
             fail_msg("case %zu: %s", i, err.text);
         assert_int_equal(journal.changes.n, cases[i].in != NULL);
         assert_true(!cases[i].in || changes_find(&journal.changes, cases[i].in));
@@ -192,7 +192,7 @@ static void too_big(void **state) {
         upper = open_dir("upper");
         assert_int_equal(journal_lock(data, "box", &journal, &err), 0);
         assert_int_equal(journal_begin(&journal, &err), 0);
-        r = diff_upper(upper, root, journal.blobs, INT64_MAX, &journal.changes, &err);
+        r = diff_upper(upper, root, journal.blobs, INT64_MAX, NULL, &journal.changes, &err);
         if (r != cases[i].result)
             fail_msg("%s: %s", cases[i].files, err.text);
         if (r < 0)

@@ -54,7 +54,7 @@ static inline void begin(struct journal *journal) {
     struct err err = {0};
 
     if (journal_lock(data, "box", journal, &err) < 0 || journal_begin(journal, &err) < 0 ||
-        diff_upper(upper, root, journal->blobs, INT64_MAX, &journal->changes, &err) < 0)
+        diff_upper(upper, root, journal->blobs, INT64_MAX, NULL, &journal->changes, &err) < 0)
         fail_msg("%s", err.text);
 }
 
