@@ -173,8 +173,7 @@ int archive_open_local(const struct patch_request *request, const char *arch,
     return 0;
 }
 
-/* The value of key in an os-release text (os-release(5)), without quotes, or NULL. */
-static char *os_value(const char *text, const char *key) {
+char *archive_os_value(const char *text, const char *key) {
     size_t size = strlen(key);
 
     for (const char *p = text; p && *p; p = strchr(p, '\n'), p = p ? p + 1 : NULL) {
@@ -222,10 +221,10 @@ static int remote_sources(const struct target *target, char **ret_codename, char
 
     if (r < 0 || (r = io_read_file(AT_FDCWD, "/etc/os-release", 65536, &host, &size, err)) < 0)
         return r;
-    host_id = os_value(host, "ID");
-    host_name = os_value(host, "VERSION_CODENAME");
-    id = os_value(release, "ID");
-    name = os_value(release, "VERSION_CODENAME");
+    host_id = archive_os_value(host, "ID");
+    host_name = archive_os_value(host, "VERSION_CODENAME");
+    id = archive_os_value(release, "ID");
+    name = archive_os_value(release, "VERSION_CODENAME");
     if (!is_word(id) || !is_word(name) || !is_word(host_name) || strcmp(id, host_id) != 0)
         return err_set(err, ENOENT,
                        "the host has no package sources for the container's distribution");

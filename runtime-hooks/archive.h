@@ -44,5 +44,8 @@ int archive_fetch(const struct archive *archive, const struct patch_request *req
                   const char *name, const char *arch, const char *version, char **ret_file,
                   struct err *err);
 
+/* The value of key in an os-release text (os-release(5)), without quotes, fresh, or NULL. */
+char *archive_os_value(const char *text, const char *key);
+
 void archive_close(struct archive *archive);
 #define _cleanup_archive_ __attribute__((cleanup(archive_close)))

@@ -444,7 +444,7 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
     json_add(job.phases, "total", json_new_double(ms));
     times = record_times(job.phases, job.interrupted_ns);
     kept = request->image && keep(&job, &left, &why) == 0;
-    *ret_result = record_result(request, &job.plan, &job.journal.changes, take_ptr(job.phases),
+    *ret_result = record_result(request, &job.target, &job.plan, &job.journal.changes, take_ptr(job.phases),
                                 take_ptr(job.restarted), job.interrupted_ns);
     json_add(*ret_result, "kept", json_new_bool(kept));
     json_add(times, "opatch.kept", json_new_bool(kept));

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime-hooks/record.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime-hooks/archive.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/event.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
+#include "shim/base/rooted.h"
 
 static const char *const pickup_names[] = {"restart", "reload", "none"};
 
@@ -134,21 +138,54 @@ struct json *record_restarts(const struct pickup_plan *pickup) {
     return array;
 }
 
-/* The package URL of a step (purl specification): what scanners name it by. */
-static char *purl(const struct patch_request *request, const struct package_step *step) {
-    if (strcmp(request->manager, "apt") == 0)
-        return io_format("pkg:deb/debian/%s@%s?arch=%s", step->name, step->to, step->arch);
-    if (strcmp(request->manager, "npm") == 0)
-        return io_format("pkg:npm/%s@%s", step->name, step->to);
-    if (strcmp(request->manager, "pip") == 0)
-        return io_format("pkg:pypi/%s@%s", step->name, step->to);
-    if (strcmp(request->manager, "rpm") == 0)
-        return io_format("pkg:rpm/%s@%s?arch=%s", step->name, step->to, step->arch);
-    return io_format("pkg:generic/%s@%s", step->name, step->to);
+/* Percent-encoded as package URLs have it; '/' parts an npm package's scope from its name. */
+static char *encode(const char *text) {
+    char *encoded = io_alloc(strlen(text) * 3 + 1, 1), *out = encoded;
+
+    for (const char *p = text; *p; p++) {
+        if (isalnum((unsigned char)*p) || strchr(".-_~:/", *p))
+            *out++ = *p;
+        else
+            out += sprintf(out, "%%%02X", (unsigned char)*p);
+    }
+    return encoded;
 }
 
-/* An OpenVEX 0.2.0 document with one statement: this container's product is fixed. */
-static struct json *vex(const struct patch_request *request, const struct plan *plan) {
+/* "NAMESPACE/" of the container's distribution: its ID in os-release(5), where that is what it should be. */
+static char *namespace(const struct target *target) {
+    _cleanup_free_ char *text = NULL, *id = NULL;
+    size_t size;
+
+    if (rooted_read(target->root, "/etc/os-release", 65536, &text, &size, NULL) == 0)
+        id = archive_os_value(text, "ID");
+    if (!id || !*id || strlen(id) > 64 || id[strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789._-")])
+        return io_strdup("");
+    return io_format("%s/", id);
+}
+
+/* The package URL of a step (purl specification): what scanners name it by. */
+static char *purl(const struct patch_request *request, const struct target *target,
+                  const struct package_step *step) {
+    static const struct {
+        const char *manager, *type;
+        bool distribution; /* whose packages have a namespace, and an architecture */
+    } types[] = {{"apt", "deb", true}, {"rpm", "rpm", true}, {"npm", "npm", false}, {"pip", "pypi", false}};
+    _cleanup_free_ char *name = encode(step->name), *version = encode(step->to), *space = NULL;
+    size_t i = 0;
+
+    while (i < ARRAY_SIZE(types) && strcmp(types[i].manager, request->manager) != 0)
+        i++;
+    if (i == ARRAY_SIZE(types))
+        return io_format("pkg:generic/%s@%s", name, version);
+    if (!types[i].distribution)
+        return io_format("pkg:%s/%s@%s", types[i].type, name, version);
+    space = namespace(target);
+    return io_format("pkg:%s/%s%s@%s?arch=%s", types[i].type, space, name, version, step->arch);
+}
+
+/* An OpenVEX 0.2.0 document with one statement: this container's product is fixed. Another patch makes another one. */
+static struct json *vex(const struct patch_request *request, const struct target *target, const struct plan *plan) {
+    _cleanup_free_ char *cve = encode(request->cve);
     struct json *root = json_new(JSON_OBJECT), *list = json_new(JSON_ARRAY);
     struct json *statement = json_append(list, json_new(JSON_OBJECT)), *node, *products;
     char now[31];
@@ -156,7 +193,7 @@ static struct json *vex(const struct patch_request *request, const struct plan *
     event_time(io_realtime_ns(), now);
     json_add(root, "@context", json_new_string("https://openvex.dev/ns/v0.2.0"));
     node = json_new(JSON_STRING);
-    node->text = io_format("urn:opatch:%s:%s", request->id, request->cve);
+    node->text = io_format("urn:opatch:%s:%s:%s", request->id, cve, now);
     node->size = strlen(node->text);
     json_add(root, "@id", node);
     json_add(root, "author", json_new_string("opatch"));
@@ -166,7 +203,7 @@ static struct json *vex(const struct patch_request *request, const struct plan *
     json_add(node, "name", json_new_string(request->cve));
     products = json_add(statement, "products", json_new(JSON_ARRAY));
     for (size_t i = 0; i < plan->n; i++) {
-        _cleanup_free_ char *id = purl(request, &plan->steps[i]);
+        _cleanup_free_ char *id = purl(request, target, &plan->steps[i]);
 
         if (plan->steps[i].dependency)
             continue;
@@ -208,8 +245,8 @@ struct json *record_left_out(const struct changes *all, const struct changes *ke
     return paths;
 }
 
-struct json *record_result(const struct patch_request *request, const struct plan *plan,
-                           const struct changes *changes, struct json *phases,
+struct json *record_result(const struct patch_request *request, const struct target *target,
+                           const struct plan *plan, const struct changes *changes, struct json *phases,
                            struct json *restarted, uint64_t interrupted_ns) {
     struct json *root = record_plan(request, plan);
 
@@ -218,6 +255,6 @@ struct json *record_result(const struct patch_request *request, const struct pla
     json_add(root, "restarted", restarted);
     json_add(root, "interrupted_ms", json_new_double((double)(interrupted_ns / 10000u) / 100.0));
     if (request->cve)
-        json_add(root, "vex", vex(request, plan));
+        json_add(root, "vex", vex(request, target, plan));
     return root;
 }

@@ -33,8 +33,8 @@ void record_free_pickup(struct patch_request *request);
 struct json *record_restarts(const struct pickup_plan *pickup);
 
 /* The result of patch_apply; takes phases and restarted over. */
-struct json *record_result(const struct patch_request *request, const struct plan *plan,
-                           const struct changes *changes, struct json *phases,
+struct json *record_result(const struct patch_request *request, const struct target *target,
+                           const struct plan *plan, const struct changes *changes, struct json *phases,
                            struct json *restarted, uint64_t interrupted_ns);
 
 /* How long every phase took and the service was away, for the event. */
