@@ -13,6 +13,7 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
+#define NAME "opatch-view-" /* and the pid of the container's first process */
 #define END_TIMEOUT_NS UINT64_C(10000000000)
 #define LOOK_MS 2
 
@@ -76,12 +77,27 @@ static char *own_v2(void) {
     return NULL;
 }
 
+/* Removes the empty ones of containers that have ended. */
+static void remove_old(const char *own) {
+    _cleanup_closedir_ DIR *dir = opendir(own);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        bool ours = strncmp(entry->d_name, NAME, strlen(NAME)) == 0;
+        _cleanup_free_ char *init = ours ? io_format("/proc/%s/root", entry->d_name + strlen(NAME)) : NULL;
+
+        if (init && access(init, F_OK) < 0 && errno == ENOENT) /* not of a zombie either */
+            unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+    }
+}
+
 char *cell_make(pid_t init) {
     _cleanup_free_ char *own = own_v2(), *cell = NULL, *kill = NULL;
 
     if (!own)
         return NULL;
-    cell = io_format("%s/opatch-view-%d", own, (int)init);
+    remove_old(own);
+    cell = io_format("%s/" NAME "%d", own, (int)init);
     kill = io_format("%s/cgroup.kill", cell);
     if (mkdir(cell, 0755) < 0 && errno == EEXIST) {
         cell_end(cell, NULL);

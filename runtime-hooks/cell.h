@@ -8,7 +8,8 @@
 #include "shim/base/err.h"
 
 /* A group below our own, so that its limits are ours, with the devices of devices.h alone, for what
- * runs on a view of this container; whoever a dead patcher left there is ended. NULL: there is no
+ * runs on a view of this container; whoever a dead patcher left there is ended, and groups that such left of
+ * containers that have ended are removed. NULL: there is no
  * cgroup v2 to make it in. */
 char *cell_make(pid_t init);
 

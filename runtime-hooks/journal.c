@@ -30,24 +30,31 @@ static bool id_valid(const char *id) {
 
 int journal_lock(const char *data_dir, const char *id, struct journal *ret_journal,
                  struct err *err) {
-    _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+    _cleanup_close_ int lock = -1;
     _cleanup_free_ char *dir = NULL;
-    int r;
+    struct stat st = {0};
 
     if (!id_valid(id))
         return err_set(err, EINVAL, "\"%.100s\" cannot be a container id", id ? id : "");
     dir = io_format("%s/journal/%s", data_dir, id);
-    r = io_mkdir_p(dir, 0700, err);
-    if (r < 0)
-        return r;
-    journal.lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (journal.lock < 0)
-        return err_errno(err, errno, "%s", dir);
-    if (flock(journal.lock, LOCK_EX | LOCK_NB) < 0)
-        return err_set(err, EBUSY, "the container is being patched by somebody else");
-    journal.dir = io_strdup("");
-    *ret_journal = journal;
-    journal = (struct journal){.lock = -1, .blobs = -1};
+    /* Who had the lock before may have removed the directory. */
+    while (st.st_nlink == 0) {
+        int r = io_mkdir_p(dir, 0700, err);
+
+        if (r < 0)
+            return r;
+        cleanup_closep(&lock);
+        lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (lock < 0 && errno == ENOENT)
+            continue;
+        if (lock < 0)
+            return err_errno(err, errno, "%s", dir);
+        if (flock(lock, LOCK_EX | LOCK_NB) < 0)
+            return err_set(err, EBUSY, "the container is being patched by somebody else");
+        if (fstat(lock, &st) < 0)
+            return err_errno(err, errno, "%s", dir);
+    }
+    *ret_journal = (struct journal){.dir = io_strdup(""), .lock = take_fd(&lock), .blobs = -1};
     return 0;
 }
 
@@ -65,13 +72,19 @@ static uint64_t last_number(int dir, uint64_t max) {
 }
 
 /* Where the lock is, which is the container's directory. */
-static char *entry_path(const struct journal *journal, uint64_t number) {
+static char *lock_path(const struct journal *journal) {
     char proc[64], dir[4096];
     ssize_t n;
 
     snprintf(proc, sizeof(proc), "/proc/self/fd/%d", journal->lock);
     n = readlink(proc, dir, sizeof(dir) - 1);
     dir[n > 0 ? n : 0] = '\0';
+    return io_strdup(dir);
+}
+
+static char *entry_path(const struct journal *journal, uint64_t number) {
+    _cleanup_free_ char *dir = lock_path(journal);
+
     return io_format("%s/%llu", dir, (unsigned long long)number);
 }
 
@@ -286,6 +299,10 @@ char *journal_path(const struct journal *journal, const char *name) {
 }
 
 void journal_close(struct journal *journal) {
+    _cleanup_free_ char *dir = journal->lock < 0 ? NULL : lock_path(journal);
+
+    if (dir)
+        rmdir(dir); /* where nothing is in it */
     free(journal->dir);
     cleanup_closep(&journal->lock);
     cleanup_closep(&journal->blobs);

@@ -65,5 +65,6 @@ void journal_discard_old(const char *data_dir, bool (*is_live)(const char *id, v
 /* The path of a name in the open entry, as fresh string. */
 char *journal_path(const struct journal *journal, const char *name);
 
+/* A container without an entry has no directory then. */
 void journal_close(struct journal *journal);
 #define _cleanup_journal_ __attribute__((cleanup(journal_close)))

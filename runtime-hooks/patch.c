@@ -69,26 +69,6 @@ static void phase(struct job *job, const char *name) {
     job->phase_start = io_monotonic_ns();
 }
 
-/* times: fields that the event has besides, taken over; or NULL. */
-static void tell(const struct patch_request *request, const char *rule, enum priority priority,
-                 const char *sentence, struct json *times) {
-    struct event event = {.rule = rule,
-                          .priority = priority,
-                          .output = sentence,
-                          .fields = times ? times : json_new(JSON_OBJECT),
-                          .container_id = request->id};
-
-    if (request->cve)
-        json_add(event.fields, "opatch.cve", json_new_string(request->cve));
-    if (request->package)
-        json_add(event.fields, "opatch.package", json_new_string(request->package));
-    if (request->fixed)
-        json_add(event.fields, "opatch.fixed", json_new_string(request->fixed));
-    if (request->notify)
-        request->notify(&event, request->notify_data);
-    json_free(event.fields);
-}
-
 static int open_job(const struct patch_request *request, struct job *job, struct err *err) {
     int r;
 
@@ -208,26 +188,40 @@ static void set_in(struct job *job, bool in) {
     atomic_store(&job->hold->done, in);
 }
 
+/* In an heir: what the patcher had run on a view may still write there, where there are no cells. */
+static void tidy(const struct job *job) {
+    uint64_t end = io_monotonic_ns() + HEIR_PATIENCE_NS;
+
+    while (journal_tidy(&job->journal, NULL) == -ENOTEMPTY && io_monotonic_ns() < end)
+        poll(NULL, 0, HEIR_LOOK_MS);
+}
+
+/* In the heir of one that has not changed anything. */
+static void abandon(void *data) {
+    struct job *job = data;
+
+    cell_free(job->target.cell);
+    tidy(job);
+}
+
 /* In the heir of a patcher that died, which has its lock. */
 static void inherit(void *data) {
     struct job *job = data;
-    uint64_t end = io_monotonic_ns() + HEIR_PATIENCE_NS;
     struct err err;
     int r = hold_taken(job->hold) ? 0 : hold_take(&job->target, job->hold, &err);
 
     cell_free(job->target.cell); /* ends whoever of it still runs there */
     if (r == 0)
         r = recover(job, NULL, &err);
-    /* What it had run on a view may still write there, where there are no cells. */
-    while (r >= 0 && journal_tidy(&job->journal, NULL) == -ENOTEMPTY && io_monotonic_ns() < end)
-        poll(NULL, 0, HEIR_LOOK_MS);
+    if (r >= 0)
+        tidy(job);
     if (r != 0)
         set_in(job, false);
     if (r > 0)
-        tell(job->request, "patch rolled back", PRIORITY_WARNING,
+        record_tell(job->request, "patch rolled back", PRIORITY_WARNING,
              "The patcher ended before its patch was proven; it was undone", NULL);
     if (r < 0)
-        tell(job->request, "patch failed", PRIORITY_ERROR, err.text, NULL);
+        record_tell(job->request, "patch failed", PRIORITY_ERROR, err.text, NULL);
     hold_end(&job->target, job->hold);
 }
 
@@ -348,7 +342,7 @@ static int fail(struct job *job, int code, struct err *err) {
         return err_set(err, -code, "%.200s; and it could not be undone: %.200s", why.text,
                        back.text);
     sentence = io_format("The patch of %s was undone: %s", job->request->package, why.text);
-    tell(job->request, "patch rolled back", PRIORITY_WARNING, sentence, NULL);
+    record_tell(job->request, "patch rolled back", PRIORITY_WARNING, sentence, NULL);
     return err_set(err, -code, "%.400s; it was undone", why.text);
 }
 
@@ -383,6 +377,8 @@ int patch_plan(const struct patch_request *request, struct json **ret_plan, stru
     struct json *plan;
     int r = open_job(request, &job, err);
 
+    if (r == 0)
+        r = heir_start(abandon, &job, &job.heir, err);
     if (r == 0)
         r = make_plan(&job, err);
     /* What will change is known when it has been done, and the view is there to do it in. */
@@ -431,13 +427,13 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
 
     if (!err)
         err = &own;
-    tell(request, "patch started", PRIORITY_NOTICE, "A patch was started", NULL);
+    record_tell(request, "patch started", PRIORITY_NOTICE, "A patch was started", NULL);
     r = open_to_change(request, &job, err);
     if (r == 0)
         r = apply(&job, err);
     if (r < 0) {
         sentence = io_format("The patch of %s failed: %s", request->package, err->text);
-        tell(request, "patch failed", PRIORITY_ERROR, sentence, NULL);
+        record_tell(request, "patch failed", PRIORITY_ERROR, sentence, NULL);
         return r;
     }
     ms = ms_since(start);
@@ -455,7 +451,7 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
     sentence = io_format("%s is at %s, %.1f s after the start of the patch%s%s", request->package,
                          request->fixed, ms / 1000,
                          *why.text ? "; it is not kept for the next container: " : "", why.text);
-    tell(request, "patch applied", PRIORITY_NOTICE, sentence, times);
+    record_tell(request, "patch applied", PRIORITY_NOTICE, sentence, times);
     return 0;
 }
 
@@ -487,6 +483,6 @@ int patch_rollback(const struct patch_request *request, struct json **ret_result
     json_add(result, "restarted", take_ptr(job.restarted));
     json_add(result, "ms", json_new_double(ms_since(start)));
     *ret_result = take_ptr(result);
-    tell(request, "patch rolled back", PRIORITY_NOTICE, "The last patch was taken back", NULL);
+    record_tell(request, "patch rolled back", PRIORITY_NOTICE, "The last patch was taken back", NULL);
     return 0;
 }

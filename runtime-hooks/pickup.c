@@ -8,12 +8,11 @@
 #include <string.h>
 
 #include "runtime-hooks/probe.h"
+#include "runtime-hooks/record.h"
 #include "runtime-hooks/restart.h"
 #include "runtime-hooks/trace.h"
 #include "shim/base/cleanup.h"
-#include "shim/base/event.h"
 #include "shim/base/io.h"
-#include "shim/base/json.h"
 #include "shim/base/spawn.h"
 
 #define TRACED_TIMEOUT_NS UINT64_C(10000000000) /* a dead patcher's child is done by then */
@@ -126,17 +125,8 @@ static int run_inside(struct inside *inside, char *const *argv, uint64_t timeout
 
 static void tell_unprepared(const struct patch_request *request, const char *why) {
     _cleanup_free_ char *sentence = io_format("Nothing was prepared before the restart: %s", why);
-    struct event event = {.rule = "patch unprepared",
-                          .priority = PRIORITY_WARNING,
-                          .output = sentence,
-                          .fields = json_new(JSON_OBJECT),
-                          .container_id = request->id};
 
-    if (request->cve)
-        json_add(event.fields, "opatch.cve", json_new_string(request->cve));
-    if (request->notify)
-        request->notify(&event, request->notify_data);
-    json_free(event.fields);
+    record_tell(request, "patch unprepared", PRIORITY_WARNING, sentence, NULL);
 }
 
 /* Who is made to execve is not told of its end, and keeps nothing that it has not written down. A

@@ -224,6 +224,25 @@ void record_changed(struct json *object, const struct changes *changes) {
     json_add(changed, "bytes", json_new_u64(bytes));
 }
 
+void record_tell(const struct patch_request *request, const char *rule, enum priority priority,
+                 const char *sentence, struct json *fields) {
+    struct event event = {.rule = rule,
+                          .priority = priority,
+                          .output = sentence,
+                          .fields = fields ? fields : json_new(JSON_OBJECT),
+                          .container_id = request->id};
+
+    if (request->cve)
+        json_add(event.fields, "opatch.cve", json_new_string(request->cve));
+    if (request->package)
+        json_add(event.fields, "opatch.package", json_new_string(request->package));
+    if (request->fixed)
+        json_add(event.fields, "opatch.fixed", json_new_string(request->fixed));
+    if (request->notify)
+        request->notify(&event, request->notify_data);
+    json_free(event.fields);
+}
+
 struct json *record_times(const struct json *phases, uint64_t interrupted_ns) {
     struct json *fields = json_new(JSON_OBJECT), *copy = json_new(JSON_OBJECT);
     double ms;

@@ -8,6 +8,7 @@
 #include "runtime-hooks/patch.h"
 #include "runtime-hooks/pickup.h"
 #include "runtime-hooks/plan.h"
+#include "shim/base/event.h"
 
 struct json;
 
@@ -36,6 +37,10 @@ struct json *record_restarts(const struct pickup_plan *pickup);
 struct json *record_result(const struct patch_request *request, const struct target *target,
                            const struct plan *plan, const struct changes *changes, struct json *phases,
                            struct json *restarted, uint64_t interrupted_ns);
+
+/* Tells of an event of this rule. fields: what it has besides, taken over; or NULL. */
+void record_tell(const struct patch_request *request, const char *rule, enum priority priority, const char *sentence,
+                 struct json *fields);
 
 /* How long every phase took and the service was away, for the event. */
 struct json *record_times(const struct json *phases, uint64_t interrupted_ns);

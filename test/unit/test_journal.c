@@ -360,6 +360,57 @@ static void death_before_the_start(void **state) {
     assert_true(olds > 40 && new);
 }
 
+static void commit_to_the_end_and_exit(void) {
+    _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+    _cleanup_close_ int root = open_dir("root");
+    bool begun;
+
+    begin(&journal);
+    journal_bind(&journal, root);
+    _exit(journal_write(&journal, JOURNAL_COMMITTING, NULL) < 0 ||
+          changes_commit(&journal.changes, root, journal.blobs, &begun, NULL) < 0);
+}
+
+/* The host goes down in the middle of a patch; then the container is started again. */
+static void start_after_an_interruption(void **state) {
+    _cleanup_free_ char *old = photograph(), *data = at("data"), *found = NULL;
+    _cleanup_close_ int root = open_dir("root");
+
+    (void)state;
+    assert_int_equal(proven_recover(data, "none", 0, root, NULL), 0);
+    shell("! test -e data/journal/none");
+    for (long n = 1, result = DIED; result == DIED; n++) {
+        result = in_child(commit_to_the_end_and_exit, n);
+        assert_in_range(proven_recover(data, "box", 0, root, NULL), 0, 1);
+        free(found);
+        found = photograph();
+        assert_string_equal(found, old);
+        assert_int_equal(proven_recover(data, "box", 0, root, NULL), 0);
+    }
+}
+
+static void nothing_is_left(void **state) {
+    struct journal journal = {.lock = -1, .blobs = -1}, other = {.lock = -1, .blobs = -1};
+    _cleanup_free_ char *data = at("data");
+
+    (void)state;
+    assert_int_equal(journal_lock(data, "empty", &journal, NULL), 0);
+    shell("test -d data/journal/empty");
+    assert_int_equal(journal_lock(data, "empty", &other, NULL), -EBUSY);
+    shell("test -d data/journal/empty");
+    journal_close(&journal);
+    shell("! test -e data/journal/empty");
+    assert_int_equal(journal_lock(data, "empty", &journal, NULL), 0);
+    assert_int_equal(journal_begin(&journal, NULL), 0);
+    assert_int_equal(journal_write(&journal, JOURNAL_PROVEN, NULL), 0);
+    journal_close(&journal);
+    assert_int_equal(journal_lock(data, "empty", &journal, NULL), 0);
+    assert_int_equal(journal_open_last(&journal, NULL), 0);
+    assert_int_equal(journal_remove(&journal, NULL), 0);
+    journal_close(&journal);
+    shell("! test -e data/journal/empty");
+}
+
 static bool lives(const char *id, void *data) {
     return strcmp(id, data) == 0;
 }
@@ -398,6 +449,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(full_disk_that_stays_full, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(entry_that_stays, set_up_bare, tear_down_bare),
         cmocka_unit_test(death_before_the_start),
+        cmocka_unit_test(start_after_an_interruption),
+        cmocka_unit_test_setup_teardown(nothing_is_left, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(journals_of_the_past_go, set_up_bare, tear_down_bare),
     };
 
