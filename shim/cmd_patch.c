@@ -98,12 +98,18 @@ static void print(const struct command *command, const struct json *result) {
 }
 
 static int find_container(struct command *command, const char *id, struct err *err) {
+    int r;
+
     if (command->options.pid > 0) {
         command->state.id = io_strdup(id);
         command->state.init_pid = command->options.pid;
         return 0;
     }
-    return state_find(command->config.state_dir, id, &command->state, &command->dir, err);
+    r = state_find(command->config.state_dir, id, &command->state, &command->dir, err);
+    /* Its pid may be another container's by now. */
+    if (r == 0 && !state_alive(&command->state))
+        r = err_set(err, ESRCH, "the container %.100s does not run", command->state.id);
+    return r;
 }
 
 /* Of a watched container, or NULL. */

@@ -71,7 +71,7 @@ class Patcher:
             return None
         return json.loads(output)
 
-    def watch(self, place, pid, key):
+    def watch(self, place, pid, key, born=None):
         """Write down the state of a watched container, by its bundle; the hooks it then has."""
         name = os.path.basename(place)
         state = os.path.join(self.state, format(abs(hash(name)) % 16 ** 16, "016x"))
@@ -81,7 +81,7 @@ class Patcher:
                        "rootfs": os.path.join(place, "rootfs"), "profile": "p", "image": key,
                        "mode": "patch", "phase": "WATCHING", "reason": "", "cve": "", "alarm": "",
                        "alarms": 0, "created_ns": 0, "init_pid": pid,
-                       "init_starttime": 0, "keeper_pid": 0}, file)
+                       "init_starttime": born or (int(start_time(pid)) if pid else 0), "keeper_pid": 0}, file)
         return {"prestart": [{"path": HOOK, "args": ["opatch-hook", "prestart"],
                               "env": ["OPATCH_CONFIG=" + self.config,
                                       "PATH=" + os.environ["PATH"]]}]}
