@@ -246,6 +246,16 @@ static char *through_link(int root, const char *path) {
     return strncmp(real, top, size) == 0 && real[size] == '/' ? io_strdup(real + size) : NULL;
 }
 
+/* A socket or FIFO of a service, which a script has only touched: no package has such, and it stays as it is. */
+static bool is_endpoint(const struct walk *walk, const char *path, const struct stat *upper) {
+    const char *base;
+    _cleanup_close_ int parent = node_parent(walk->root, path, &base);
+    struct stat st;
+
+    return (S_ISSOCK(upper->st_mode) || S_ISFIFO(upper->st_mode)) && parent >= 0 &&
+           fstatat(parent, base, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_mode & S_IFMT) == (upper->st_mode & S_IFMT);
+}
+
 static int walk_directory(struct walk *walk, const char *path, const char *upper_path);
 
 static int walk_entry(struct walk *walk, int upper_dir, const char *name, const char *path,
@@ -259,6 +269,8 @@ static int walk_entry(struct walk *walk, int upper_dir, const char *name, const 
         return err_errno(walk->err, errno, "%s", upper_path);
     if (stage_is_whiteout(&st))
         return remove_below(walk, path);
+    if (is_endpoint(walk, path, &st))
+        return 0;
     if (S_ISDIR(st.st_mode)) {
         _cleanup_close_ int fd =
             openat(upper_dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -111,6 +111,8 @@ static void written_while_staged(void **state) {
         {"echo live >>root/d/data; echo script >>upper/d/data", true, -ESTALE, NULL},
         {"echo script >>upper/d/data", true, 0, "/d/data"},
         {"chmod 600 upper/d/data", true, 0, "/d/data"},
+        {"mkfifo root/d/pipe upper/d/pipe; chmod 600 upper/d/pipe", true, 0, NULL},
+        {"mkfifo upper/d/pipe", true, -ENOTSUP, NULL},
         {"echo live >>root/d/data; rm upper/d/data; mknod upper/d/data c 0 0", true, -ESTALE, NULL},
     };
 
