@@ -30,6 +30,11 @@ struct package_step *plan_add(struct plan *plan, const char *name, const char *a
     return step;
 }
 
+void plan_leave(struct plan *plan, const char *place) {
+    plan->left = io_grow(plan->left, plan->n_left, sizeof(*plan->left));
+    plan->left[plan->n_left++] = io_strdup(place);
+}
+
 void plan_free(struct plan *plan) {
     for (size_t i = 0; i < plan->n; i++) {
         free(plan->steps[i].name);
@@ -40,5 +45,8 @@ void plan_free(struct plan *plan) {
         free(plan->steps[i].file);
     }
     free(plan->steps);
+    for (size_t i = 0; i < plan->n_left; i++)
+        free(plan->left[i]);
+    free(plan->left);
     *plan = (struct plan){0};
 }

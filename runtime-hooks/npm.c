@@ -54,8 +54,10 @@ static int consider_copy(const char *place, void *data, struct err *err) {
         npm_compare(version, job->request->fixed) >= 0)
         return 0;
     job->older++;
-    if (!owner_admits(job, place, job->request->fixed))
+    if (!owner_admits(job, place, job->request->fixed)) {
+        plan_leave(job->plan, place);
         return 0;
+    }
     if (job->plan->n == MAX_STEPS)
         return err_set(err, E2BIG, "more than %d copies", MAX_STEPS);
     plan_add(job->plan, job->request->package, "", version, job->request->fixed, place);

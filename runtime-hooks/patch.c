@@ -448,8 +448,9 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
         json_add(*ret_result, "left_out", left);
     if (request->image && !kept)
         json_add(*ret_result, "not_kept", json_new_string(why.text));
-    sentence = io_format("%s is at %s, %.1f s after the start of the patch%s%s", request->package,
-                         request->fixed, ms / 1000,
+    sentence = io_format("%s is at %s, %.1f s after the start of the patch%s%s%s%s", request->package,
+                         request->fixed, ms / 1000, job.plan.n_left ? ", but not in " : "",
+                         job.plan.n_left ? job.plan.left[0] : "",
                          *why.text ? "; it is not kept for the next container: " : "", why.text);
     record_tell(request, "patch applied", PRIORITY_NOTICE, sentence, times);
     return 0;

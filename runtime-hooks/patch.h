@@ -70,7 +70,7 @@ struct patch_request {
 };
 
 /* What patch_apply would do: {"cve","manager","package","fixed","key","packages":[{"name","arch",
- * "from","to","bytes"}],"changed":{"files","bytes"},"restart":[{"pid","comm","how"}]}. It is tried
+ * "from","to","bytes"}],"left":["place of a copy that stays vulnerable"],"changed":{"files","bytes"},"restart":[{"pid","comm","how"}]}. It is tried
  * out on a view that is thrown away: the container is not changed, a frozen one refused. -EALREADY:
  * fixed already; -ESRCH: the package is not installed; -ENOENT: no fixed version to be had; -EPERM:
  * held, pinned or would need a removal or foreign upgrade; the sentence says which. */

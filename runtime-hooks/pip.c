@@ -105,8 +105,12 @@ static int add_steps(struct job *job, struct plan *plan, struct err *err) {
             continue;
         foreign += dist->foreign;
         copies += !dist->foreign;
-        if (dist->foreign || pep440_compare(dist->version, job->request->fixed) >= 0)
+        if (pep440_compare(dist->version, job->request->fixed) >= 0)
             continue;
+        if (dist->foreign) {
+            plan_leave(plan, place);
+            continue;
+        }
         if (plan->n == MAX_STEPS)
             return err_set(err, E2BIG, "more than %d copies", MAX_STEPS);
         plan_add(plan, job->name, "", dist->version, job->request->fixed, place);

@@ -20,10 +20,13 @@ struct package_step {
 struct plan {
     struct package_step *steps;
     size_t n;
+    char **left; /* places of copies that stay as vulnerable as they are */
+    size_t n_left;
 };
 
 struct package_step *plan_add(struct plan *plan, const char *name, const char *arch,
                               const char *from, const char *to, const char *place);
+void plan_leave(struct plan *plan, const char *place);
 void plan_free(struct plan *plan);
 #define _cleanup_plan_ __attribute__((cleanup(plan_free)))
 

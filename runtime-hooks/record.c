@@ -75,6 +75,12 @@ struct json *record_plan(const struct patch_request *request, const struct plan 
         json_add(object, "bytes", json_new_u64(step->bytes));
     }
     json_add(root, "packages", packages);
+    if (plan->n_left) {
+        struct json *left = json_add(root, "left", json_new(JSON_ARRAY));
+
+        for (size_t i = 0; i < plan->n_left; i++)
+            json_append(left, json_new_string(plan->left[i]));
+    }
     return root;
 }
 

@@ -12,7 +12,7 @@
 
 struct json;
 
-/* {"cve","manager","package","fixed","packages":[...]} */
+/* {"cve","manager","package","fixed","packages":[...]}, and "left":["place"] where copies stay vulnerable */
 struct json *record_plan(const struct patch_request *request, const struct plan *plan);
 
 /* Adds "changed": {"files","bytes"}. */

@@ -70,6 +70,7 @@ static void print_kept(const struct json *result) {
 static void print(const struct command *command, const struct json *result) {
     _cleanup_free_ char *text = NULL;
     const struct json *packages = json_get_array(result, "packages");
+    const struct json *left = json_get_array(result, "left");
     const struct json *changed = json_get_object(result, "changed");
     const struct json *undone = json_get_object(json_get_object(result, "undone"), "plan");
     const struct json *restart =
@@ -88,6 +89,8 @@ static void print(const struct command *command, const struct json *result) {
         text_line(stdout, "%s %s -> %s (%" PRIu64 " KiB)", json_get_string(p, "name"), from && *from ? from : "new",
                   json_get_string(p, "to"), number(p, "bytes") >> 10);
     }
+    for (const struct json *p = left ? left->first : NULL; p; p = p->next)
+        printf("%s stays as vulnerable as it is: it cannot be replaced there\n", json_string(p));
     if (changed)
         printf("%" PRIu64 " files with new content, %" PRIu64 " KiB\n", number(changed, "files"),
                number(changed, "bytes") >> 10);
