@@ -44,6 +44,8 @@ struct changes {
     size_t n;
 };
 
+#define CHANGES_MAX 40000 /* of a set; a journal of more could not be read again (JSON_MAX_NODES) */
+
 /* Appends an empty change of this path. */
 struct change *changes_add(struct changes *changes, const char *path);
 void changes_sort(struct changes *changes);

@@ -16,7 +16,6 @@
 #include "shim/base/io.h"
 #include "shim/base/rooted.h"
 
-#define MAX_CHANGES 100000
 #define MAX_BYTES (UINT64_C(4) << 30)    /* of all files of the set, old and new */
 #define MAX_COMPARED (UINT64_C(16) << 30) /* of those that were looked at; sparse ones cost who made them nothing */
 #define SPARE_ROOM (UINT64_C(16) << 20)   /* left free where the contents are saved */
@@ -104,11 +103,11 @@ static int written(struct walk *walk, const char *path) {
 }
 
 static struct change *add(struct walk *walk, const char *path) {
-    return walk->changes->n < MAX_CHANGES ? changes_add(walk->changes, path) : NULL;
+    return walk->changes->n < CHANGES_MAX ? changes_add(walk->changes, path) : NULL;
 }
 
 static int too_many(struct walk *walk) {
-    return err_set(walk->err, E2BIG, "more than %d changes", MAX_CHANGES);
+    return err_set(walk->err, E2BIG, "more than %d changes", CHANGES_MAX);
 }
 
 /* path and everything in it shall be gone. */

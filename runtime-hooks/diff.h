@@ -17,7 +17,7 @@
  * it), else -ESTALE.
  *
  * Both sides' contents are saved in the directory blobs, which is on upper's file system, and
- * synced. -ENOTSUP for a device, socket or FIFO that is new or goes; -E2BIG beyond 100,000 changes,
+ * synced. -ENOTSUP for a device, socket or FIFO that is new or goes; -E2BIG beyond CHANGES_MAX changes,
  * -EFBIG beyond 4 GiB of them, -ENOSPC when they find no room. */
 int diff_upper(int upper, int root, int blobs, int64_t since_ns, const struct writers *writers,
                struct changes *ret_changes, struct err *err);

@@ -161,6 +161,8 @@ int journal_write(struct journal *journal, enum journal_state state, struct err 
     json_add(root, "about", copy);
     json_add(root, "changes", changes_to_json(&journal->changes));
     text = json_print(root, &size);
+    if (size > JSON_MAX_SIZE)
+        return err_set(err, E2BIG, "the journal would be too large to be read again");
     r = io_replace_file(AT_FDCWD, path, text, size, 0600, (uid_t)-1, (gid_t)-1, err);
     /* The entry's own name, too, has to be there after a crash. */
     if (r == 0 && fsync(journal->lock) < 0)

@@ -44,7 +44,7 @@ int journal_begin(struct journal *journal, struct err *err);
 void journal_bind(struct journal *journal, int root);
 bool journal_is_of(const struct journal *journal, int root);
 
-/* Makes the entry, with its state, about and changes, durable. */
+/* Makes the entry, with its state, about and changes, durable. -E2BIG: it could not be read again. */
 int journal_write(struct journal *journal, enum journal_state state, struct err *err);
 
 /* Opens the newest entry, past those of invariant 2. -ENOENT: there is none. */

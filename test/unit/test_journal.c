@@ -411,6 +411,37 @@ static void nothing_is_left(void **state) {
     shell("! test -e data/journal/empty");
 }
 
+/* Whatever is written can be read again by who comes next. */
+static void full_journal(void **state) {
+    _cleanup_free_ char *data = at("data"), *name = io_alloc(201, 1);
+
+    (void)state;
+    memset(name, 'n', 200);
+    for (int round = 0; round < 2; round++) {
+        struct journal journal = {.lock = -1, .blobs = -1};
+        struct err err = {0};
+
+        assert_int_equal(journal_lock(data, "full", &journal, NULL), 0);
+        assert_int_equal(journal_begin(&journal, NULL), 0);
+        for (unsigned i = 0; i < CHANGES_MAX; i++) {
+            _cleanup_free_ char *path = io_format("/usr/share/package/%s/file%06u", round ? name : "directory", i);
+            struct change *change = changes_add(&journal.changes, path);
+
+            change->before = (struct node){.type = NODE_FILE, .mode = 0644, .size = 12345, .mtime_ns = INT64_MAX,
+                                           .blob = io_format("b%u", i), .capability = io_strdup("0100000200")};
+            change->after = (struct node){.type = NODE_FILE, .mode = 0644, .size = 12345, .mtime_ns = INT64_MAX,
+                                          .blob = io_format("a%u", i), .same_as = io_strdup("/usr/a")};
+        }
+        assert_int_equal(journal_write(&journal, JOURNAL_COMMITTING, &err), round ? -E2BIG : 0);
+        if (journal_open_last(&journal, &err) != (round ? -ENOENT : 0))
+            fail_msg("%s", err.text);
+        assert_int_equal(journal.changes.n, round ? 0 : CHANGES_MAX);
+        if (round == 0)
+            assert_int_equal(journal_remove(&journal, NULL), 0);
+        journal_close(&journal);
+    }
+}
+
 static bool lives(const char *id, void *data) {
     return strcmp(id, data) == 0;
 }
@@ -450,6 +481,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(entry_that_stays, set_up_bare, tear_down_bare),
         cmocka_unit_test(death_before_the_start),
         cmocka_unit_test(start_after_an_interruption),
+        cmocka_unit_test_setup_teardown(full_journal, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(nothing_is_left, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(journals_of_the_past_go, set_up_bare, tear_down_bare),
     };
