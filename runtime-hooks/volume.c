@@ -19,6 +19,23 @@ static bool is_below(const char *path, const char *mount) {
     return strncmp(path, mount, size) == 0 && (path[size] == '/' || !path[size]);
 }
 
+/* mountinfo has blanks and the like as "\040" (proc(5)). */
+static void unescape(char *text) {
+    char *out = text;
+
+    for (const char *p = text; *p; p++) {
+        unsigned value;
+
+        if (*p == '\\' && sscanf(p + 1, "%3o", &value) == 1) {
+            *out++ = (char)value;
+            p += 3;
+        } else {
+            *out++ = *p;
+        }
+    }
+    *out = '\0';
+}
+
 static bool matters(const char *path) {
     for (size_t i = 0; i < ARRAY_SIZE(unimportant); i++)
         if (strncmp(path, unimportant[i], strlen(unimportant[i])) == 0)
@@ -40,6 +57,7 @@ int volume_check(const struct target *target, const struct changes *changes, str
         /* The fifth field is the mount point as init sees it. */
         if (sscanf(line, "%*s %*s %*s %*s %4095s", mount) != 1 || strcmp(mount, "/") == 0)
             continue;
+        unescape(mount);
         for (size_t i = 0; i < changes->n; i++)
             if (is_below(changes->list[i].path, mount) && matters(changes->list[i].path))
                 return err_set(err, EPERM, "%s would stay hidden below the mount %s",
