@@ -146,7 +146,7 @@ static void free_depends(char *(*depends)[MAX_PACKAGES]) {
         free((*depends)[i]);
 }
 
-static int check_pins(const struct target *target, const char *path, char *const *targets,
+static int check_pins(const struct target *target, const char *path, const char *source, char *const *targets,
                       struct err *err) {
     _cleanup_free_ char *text = NULL;
     size_t size;
@@ -155,22 +155,22 @@ static int check_pins(const struct target *target, const char *path, char *const
     for (r = r < 0 ? 0 : r; r == 0 && text && *targets; targets++) {
         _cleanup_free_ char *name = strndup(*targets, strcspn(*targets, ":"));
 
-        r = aptpins_check(text, name, strchr(*targets, '=') + 1, err);
+        r = aptpins_check(text, name, source, strchr(*targets, '=') + 1, err);
     }
     return r;
 }
 
 /* targets are "name:arch=version". */
-static int check_all_pins(const struct target *target, char *const *targets, struct err *err) {
+static int check_all_pins(const struct target *target, const char *source, char *const *targets, struct err *err) {
     int fd = rooted_open(target->root, PREFERENCES ".d", O_RDONLY | O_DIRECTORY, 0);
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
-    int r = check_pins(target, PREFERENCES, targets, err);
+    int r = check_pins(target, PREFERENCES, source, targets, err);
 
     while (r == 0 && dir && (entry = readdir(dir))) {
         _cleanup_free_ char *path = io_format(PREFERENCES ".d/%s", entry->d_name);
 
-        r = check_pins(target, path, targets, err);
+        r = check_pins(target, path, source, targets, err);
     }
     return r;
 }
@@ -191,7 +191,7 @@ static int apt_plan(const struct patch_request *request, const struct target *ta
     if (r == 0)
         r = closure_targets(&database.status, request->package, request->fixed, &targets, err);
     if (r == 0)
-        r = check_all_pins(target, targets, err);
+        r = check_all_pins(target, request->package, targets, err);
     if (r == 0)
         r = resolve(request, target, &database, targets, &archive, &closure, err);
     if (r == 0 && closure.n > MAX_PACKAGES)

@@ -6,7 +6,7 @@
 
 #include "shim/base/err.h"
 
-/* -EPERM when a stanza of the preferences text names the package itself (not only by "*") and keeps
+/* -EPERM when a stanza of the preferences text names the package itself or its source ("src:", not only "*") and keeps
  * it from this version: a negative priority for it, or a priority of 1000 or more for another
  * version. */
-int aptpins_check(const char *text, const char *package, const char *version, struct err *err);
+int aptpins_check(const char *text, const char *package, const char *source, const char *version, struct err *err);

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
     memcpy(text, data, size);
     text[size] = '\0';
-    r = aptpins_check(text, "libc6", "2.31-13+deb11u5", &err);
+    r = aptpins_check(text, "libc6", "glibc", "2.31-13+deb11u5", &err);
     if (r != 0 && (r != -EPERM || !err.text[0]))
         abort();
     return 0;

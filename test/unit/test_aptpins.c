@@ -29,11 +29,14 @@ static void pins(void **state) {
          "Pin: version 1\nPin-Priority: 1001",
          -EPERM},
         {"Package: nginx\nPin-Priority: 1001\n", 0},
+        {"Package: src:nginx-*\nPin: version 1.18-6\nPin-Priority: 1001\n", -EPERM},
+        {"Package: src:*\nPin: version 1\nPin-Priority: 1001\n", 0},
+        {"Package: src:nginx\nPin: version 1.18-6\nPin-Priority: 1001\n", 0},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        int r = aptpins_check(rows[i].text, "nginx", "1.18-6+u3", NULL);
+        int r = aptpins_check(rows[i].text, "nginx", "nginx-source", "1.18-6+u3", NULL);
 
         if (r != rows[i].result)
             fail_msg("row %zu: %d", i, r);
