@@ -24,23 +24,25 @@
 #define KEPT "frozen" /* in the journal: the freezer from 1, whether mode hold froze it, start time of init */
 
 /* The state file of a freezer, or NULL. */
-static char *state_file(const struct target *target, size_t freezer) {
-    _cleanup_free_ char *dir =
-        cgroup_find(target->proc, "cgroup", cgroup_freezers[freezer].controller);
+static char *state_file(const struct target *target, const struct hold *hold, size_t freezer) {
+    const char *controller = cgroup_freezers[freezer].controller;
+    _cleanup_free_ char *dir = !*controller && hold->cgroup
+                                   ? io_strdup(hold->cgroup)
+                                   : cgroup_find(target->proc, "cgroup", controller);
 
     return dir ? io_format("%s/%s", dir, cgroup_freezers[freezer].file) : NULL;
 }
 
-static bool is_frozen(const struct target *target, size_t freezer) {
-    _cleanup_free_ char *file = state_file(target, freezer), *text = NULL;
+static bool is_frozen(const struct target *target, const struct hold *hold, size_t freezer) {
+    _cleanup_free_ char *file = state_file(target, hold, freezer), *text = NULL;
     size_t size;
 
     return file && io_read_file(AT_FDCWD, file, 64, &text, &size, NULL) == 0 &&
            text[0] == cgroup_freezers[freezer].freeze[0]; /* FREEZING too */
 }
 
-static int set(const struct target *target, size_t freezer, const char *word) {
-    _cleanup_free_ char *file = state_file(target, freezer);
+static int set(const struct target *target, const struct hold *hold, size_t freezer, const char *word) {
+    _cleanup_free_ char *file = state_file(target, hold, freezer);
     _cleanup_close_ int fd = file ? open(file, O_WRONLY | O_CLOEXEC) : -1;
 
     return fd < 0 ? -ENOENT : io_write_all(fd, word, strlen(word));
@@ -126,10 +128,29 @@ static int find_freezer(const struct target *target, const struct hold *hold) {
 
     for (;;) {
         for (size_t i = 0; i < CGROUP_FREEZERS; i++)
-            if (is_frozen(target, i))
+            if (is_frozen(target, hold, i))
                 return (int)i + 1;
         if (!is_held(hold) || io_monotonic_ns() > end)
             return 0;
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
+/* By a group of v2 that is not its own: its processes would never answer. One that has just been thawed
+ * is so for a moment too. */
+static bool stays_frozen(const struct target *target) {
+    _cleanup_free_ char *dir = cgroup_find(target->proc, "cgroup", "");
+    _cleanup_free_ char *file = io_format("%s/cgroup.events", dir ? dir : "");
+    uint64_t end = io_monotonic_ns() + FREEZE_TIMEOUT_NS;
+
+    for (;;) {
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+
+        if (!dir || io_read_file(AT_FDCWD, file, 4096, &text, &size, NULL) < 0 || !strstr(text, "frozen 1"))
+            return false;
+        if (io_monotonic_ns() > end)
+            return true;
         poll(NULL, 0, LOOK_MS);
     }
 }
@@ -141,7 +162,9 @@ int hold_take(const struct target *target, struct hold *hold, struct err *err) {
     if (!hold_taken(hold)) {
         freezer = find_freezer(target, hold);
         if (freezer == 0)
-            return 0;
+            return stays_frozen(target)
+                       ? err_set(err, EBUSY, "the container is frozen by a control group that is not its own")
+                       : 0;
         atomic_store(&hold->held, is_held(hold));
         r = keep(target, hold, freezer);
         if (r < 0)
@@ -150,7 +173,7 @@ int hold_take(const struct target *target, struct hold *hold, struct err *err) {
     }
     freezer = atomic_load(&hold->freezer);
     signal_all(target, SIGSTOP);
-    r = set(target, (size_t)freezer - 1, cgroup_freezers[freezer - 1].thaw);
+    r = set(target, hold, (size_t)freezer - 1, cgroup_freezers[freezer - 1].thaw);
     if (r < 0)
         return err_errno(err, -r, "cannot thaw the container");
     return wait_all(target, is_stopped, STOP_TIMEOUT_NS)
@@ -169,11 +192,11 @@ void hold_resume(const struct target *target, const struct hold *hold) {
 
 static void give_back(const struct target *target, const struct hold *hold, size_t freezer) {
     wait_all(target, is_untraced, TRACE_TIMEOUT_NS);
-    set(target, freezer, cgroup_freezers[freezer].freeze);
+    set(target, hold, freezer, cgroup_freezers[freezer].freeze);
     signal_all(target, SIGCONT);
     /* Asked after it was frozen: who lets go says so first. */
     if (atomic_load(&hold->held) && !is_held(hold))
-        set(target, freezer, cgroup_freezers[freezer].thaw);
+        set(target, hold, freezer, cgroup_freezers[freezer].thaw);
 }
 
 void hold_end(const struct target *target, struct hold *hold) {

@@ -13,6 +13,7 @@
 /* In memory that is shared with the patcher's heir. */
 struct hold {
     int dir;                     /* the container's journal, where this is kept for who comes next */
+    const char *cgroup;          /* directory of its cgroup v2; NULL: the one that init is in */
     bool (*is_held)(void *data); /* whether mode hold has it frozen now; NULL: it never has */
     void *data;
     _Atomic int freezer; /* which one had the container frozen, from 1; 0: it was not */
@@ -22,7 +23,7 @@ struct hold {
 
 /* Turns a frozen container (freezer of cgroup v1, or cgroup.freeze) into a stopped one, or takes over one that
  * a patcher left stopped when it died without an heir. With the journal's lock. -ETIMEDOUT when a process does
- * not stop; hold_end is due then too. */
+ * not stop; hold_end is due then too. -EBUSY when it is frozen together with others. */
 int hold_take(const struct target *target, struct hold *hold, struct err *err);
 
 bool hold_taken(const struct hold *hold);

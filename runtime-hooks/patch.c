@@ -237,6 +237,7 @@ static int open_to_change(const struct patch_request *request, struct job *job, 
         return err_errno(err, errno, "cannot map memory");
     job->hold = shared;
     job->hold->dir = job->journal.lock;
+    job->hold->cgroup = request->cgroup;
     job->hold->is_held = request->is_held;
     job->hold->data = request->notify_data;
     r = heir_start(inherit, job, &job->heir, err);

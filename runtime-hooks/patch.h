@@ -56,6 +56,7 @@ struct patch_request {
 
     const char *data_dir;            /* journals, proven patches, package cache; root's */
     const char *const *package_dirs; /* trusted directories with SHA256SUMS; NULL-ended, or NULL */
+    const char *cgroup;              /* directory of its cgroup v2; NULL: the one that init is in */
     uint64_t deadline_ms;            /* of pick up and verification together; 0: 30 s */
 
     /* Whether mode hold has the container frozen now, and what is told of the patch before it is let go: in,

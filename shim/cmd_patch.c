@@ -254,6 +254,7 @@ static int patch(struct command *command, const char *verb, char *const *words, 
     request.id = command->state.id;
     request.init_pid = command->state.init_pid;
     request.image = command->state.image;
+    request.cgroup = command->state.cgroup && *command->state.cgroup ? command->state.cgroup : NULL;
     request.data_dir = command->config.data_dir;
     request.package_dirs = (const char *const *)command->config.package_dirs;
     read_bundle(command, &request);

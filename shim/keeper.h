@@ -31,6 +31,8 @@ void keeper_sweep(struct keeper *keeper);
 /* After the program's start: finds its process, opens its root directory and usage files, saves the
  * state, puts the bundle's original configuration back and tells the monitor. */
 void keeper_note_start(struct keeper *keeper);
+/* Before that, as soon as its first process is known: what that starts may change its group at once. */
+void keeper_note_cgroup(struct keeper *keeper, pid_t pid);
 void keeper_restore_config(struct keeper *keeper);
 /* Writes state.json into the directory that is this container's. */
 void keeper_save(struct keeper *keeper);

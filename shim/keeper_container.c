@@ -25,19 +25,35 @@
 #define MONITOR_END_MS 2000
 #define LEFTOVER_AGE_NS UINT64_C(30000000000)
 
-/* A file in the container's group for a controller of v1, or in that of v2 for "". */
-static int open_group_file(pid_t pid, const char *controller, const char *name, int flags) {
+static char *find_group(pid_t pid, const char *controller) {
     _cleanup_free_ char *groups = io_format("/proc/%d/cgroup", (int)pid);
-    _cleanup_free_ char *dir = cgroup_find(AT_FDCWD, groups, controller);
+
+    return cgroup_find(AT_FDCWD, groups, controller);
+}
+
+void keeper_note_cgroup(struct keeper *keeper, pid_t pid) {
+    char *dir = *keeper->state.cgroup ? NULL : find_group(pid, "");
+
+    if (!dir)
+        return;
+    free(keeper->state.cgroup);
+    keeper->state.cgroup = dir;
+    keeper_save(keeper);
+}
+
+/* A file in the container's group for a controller of v1, or in that of v2 for "". */
+static int open_group_file(const struct state *state, const char *controller, const char *name, int flags) {
+    bool known = !*controller && *state->cgroup;
+    _cleanup_free_ char *dir = known ? io_strdup(state->cgroup) : find_group(state->init_pid, controller);
     _cleanup_free_ char *file = io_format("%s/%s", dir ? dir : "", name);
 
     return dir ? open(file, flags | O_CLOEXEC) : -1;
 }
 
-static int open_usage(pid_t pid, const char *controller, const char *v1, const char *v2) {
-    int fd = open_group_file(pid, controller, v1, O_RDONLY);
+static int open_usage(const struct state *state, const char *controller, const char *v1, const char *v2) {
+    int fd = open_group_file(state, controller, v1, O_RDONLY);
 
-    return fd >= 0 ? fd : open_group_file(pid, "", v2, O_RDONLY);
+    return fd >= 0 ? fd : open_group_file(state, "", v2, O_RDONLY);
 }
 
 void keeper_tell_started(struct keeper *keeper) {
@@ -52,8 +68,8 @@ void keeper_tell_started(struct keeper *keeper) {
         return;
     snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
     fds[0] = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    fds[1] = open_usage(pid, "cpuacct", "cpuacct.usage", "cpu.stat");
-    fds[2] = open_usage(pid, "memory", "memory.usage_in_bytes", "memory.current");
+    fds[1] = open_usage(&keeper->state, "cpuacct", "cpuacct.usage", "cpu.stat");
+    fds[2] = open_usage(&keeper->state, "memory", "memory.usage_in_bytes", "memory.current");
     fds[3] = watches_open(fds[0], keeper->config.watch, keeper->account, &watched);
     snprintf(message.text, sizeof(message.text), "%" PRIx64, watched);
     for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++) {
@@ -71,6 +87,7 @@ void keeper_tell_started(struct keeper *keeper) {
 void keeper_note_start(struct keeper *keeper) {
     keeper->state.init_pid = atomic_load(&keeper->shared->tally->init_pid);
     keeper->state.init_starttime = state_starttime(keeper->state.init_pid);
+    keeper_note_cgroup(keeper, keeper->state.init_pid);
     keeper_save(keeper);
     keeper_tell_started(keeper);
     atomic_store(&keeper->shared->announced, 1);
@@ -100,7 +117,7 @@ static int open_freezer(const struct state *state, bool freeze, const char **ret
         const struct cgroup_freezer *freezer = &cgroup_freezers[i];
 
         *ret_word = freeze ? freezer->freeze : freezer->thaw;
-        fd = open_group_file(state->init_pid, freezer->controller, freezer->file, O_WRONLY);
+        fd = open_group_file(state, freezer->controller, freezer->file, O_WRONLY);
     }
     return fd;
 }

@@ -72,6 +72,7 @@ void keeper_serve_connection(struct keeper *keeper, int connection) {
         for (size_t i = 0; i < size / sizeof(int); i++)
             if (!is_notify_fd(fds[i]) || shared_add_listener(keeper->shared, fds[i], stated_pid(text)) < 0)
                 close(fds[i]);
+        keeper_note_cgroup(keeper, stated_pid(text));
         keeper_restore_config(keeper);
     }
     if (n <= 0)

@@ -29,7 +29,7 @@ static const struct {
     {"profile", offsetof(struct state, profile)}, {"image", offsetof(struct state, image)},
     {"mode", offsetof(struct state, mode)},       {"phase", offsetof(struct state, phase)},
     {"reason", offsetof(struct state, reason)},   {"cve", offsetof(struct state, cve)},
-    {"alarm", offsetof(struct state, alarm)},
+    {"alarm", offsetof(struct state, alarm)},     {"cgroup", offsetof(struct state, cgroup)},
 };
 
 static char **string_at(struct state *state, size_t i) {
@@ -104,6 +104,8 @@ int state_load(const char *dir, struct state *ret_state, struct err *err) {
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
         const char *value = json_get_string(root, strings[i].name);
 
+        if (!value && string_at(&state, i) == &state.cgroup)
+            value = ""; /* of a version that did not keep it */
         if (!value)
             return err_set(err, EINVAL, "%s: \"%s\" is missing", path, strings[i].name);
         *string_at(&state, i) = io_strdup(value);

@@ -38,6 +38,8 @@ struct state {
     char *reason;  /* of UNWATCHED, else "" */
     char *cve;     /* last named, else "" */
     char *alarm;   /* id of the last alarm, else "" */
+    char *cgroup;  /* directory of the cgroup v2 that it was started in, "" without: its first process may have
+                    * moved on, as systemd does */
     uint64_t alarms;
     bool held; /* mode hold: frozen until a patch is in or its time is over */
     uint64_t created_ns;    /* CLOCK_REALTIME */

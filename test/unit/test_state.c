@@ -53,6 +53,7 @@ static void reads_back_what_it_wrote(void **state) {
                       .reason = q,
                       .cve = q,
                       .alarm = q,
+                      .cgroup = q,
                       .alarms = 7,
                       .held = true,
                       .created_ns = UINT64_MAX,
@@ -71,6 +72,7 @@ static void reads_back_what_it_wrote(void **state) {
     assert_string_equal(again.id, q);
     assert_string_equal(again.rootfs, q);
     assert_string_equal(again.alarm, q);
+    assert_string_equal(again.cgroup, q);
     assert_true(again.alarms == 7 && again.held && again.created_ns == UINT64_MAX &&
                 again.init_pid == INT32_MAX && again.init_starttime == 9 && again.keeper_pid == 11);
 }
