@@ -26,7 +26,7 @@ static int put(const char *dir, const char *file, const char *word, struct err *
 }
 
 /* A hierarchy that is nowhere to be seen has no say, except about devices: they are v2's only where
- * v1 does not have that controller. */
+ * v1 does not have that controller, or has the container at its root, which has no rules. */
 static int join(int proc, bool devices_alone, struct err *err) {
     _cleanup_free_ char *text = NULL;
     bool v1 = false, v2 = false, v1_decides = false;
@@ -41,7 +41,7 @@ static int join(int proc, bool devices_alone, struct err *err) {
         _cleanup_free_ char *dir = cgroup_parse(line, &group) ? cgroup_directory(&group) : NULL;
         bool devices = cgroup_has(&group, "devices");
 
-        v1_decides = v1_decides || devices;
+        v1_decides = v1_decides || (devices && strcmp(group.path, "/") != 0);
         if (!dir || (devices_alone && !devices))
             continue;
         r = put(dir, "cgroup.procs", "0", err);
@@ -50,7 +50,7 @@ static int join(int proc, bool devices_alone, struct err *err) {
         v1 = v1 || devices;
         v2 = v2 || cgroup_has(&group, "");
     }
-    return (v1_decides ? v1 : v2)
+    return v1 || (v2 && !v1_decides)
                ? 0
                : err_set(err, ENOTSUP, "the container's rules for devices cannot be applied");
 }
