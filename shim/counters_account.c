@@ -50,18 +50,10 @@ bool accounting_has_cgroups(void) {
     return root;
 }
 
-/* The directory of a process's cgroup v2, or NULL; the caller frees. */
-static char *cgroup_of(int pid) {
+char *accounting_cgroup(int pid) {
     _cleanup_free_ char *file = io_format("/proc/%d/cgroup", pid);
 
     return cgroup_find(AT_FDCWD, file, "");
-}
-
-uint64_t accounting_cgroup(int pid) {
-    _cleanup_free_ char *dir = cgroup_of(pid);
-    struct stat st;
-
-    return dir && stat(dir, &st) == 0 ? st.st_ino : 0;
 }
 
 /* The same from /proc, where netlink is refused (a network namespace that is not the host's). */
@@ -108,56 +100,60 @@ static bool is_followed(const struct family *family, int pid) {
     return false;
 }
 
-/* The processes in the container's cgroup, at most FOLLOWED_MAX; returns how many, -1: not known. */
-static int cgroup_processes(const struct family *family, int ret_pids[FOLLOWED_MAX]) {
-    _cleanup_free_ char *dir = cgroup_of(family->init_pid), *text = NULL;
-    _cleanup_free_ char *file = io_format("%s/cgroup.procs", dir ? dir : "");
+struct pids {
+    int list[FOLLOWED_MAX], n;
+    bool known;
+};
+
+static void add_pids(const char *dir, void *data) {
+    _cleanup_free_ char *file = io_format("%s/cgroup.procs", dir), *text = NULL;
+    struct pids *pids = data;
     char *save = NULL;
     size_t size;
-    int n = 0;
 
-    if (!dir || io_read_file(AT_FDCWD, file, 65536, &text, &size, NULL) < 0)
-        return -1;
-    for (char *line = strtok_r(text, "\n", &save); line && n < FOLLOWED_MAX;
+    if (io_read_file(AT_FDCWD, file, 65536, &text, &size, NULL) < 0)
+        return;
+    pids->known = true;
+    for (char *line = strtok_r(text, "\n", &save); line && pids->n < FOLLOWED_MAX;
          line = strtok_r(NULL, "\n", &save)) {
         uint64_t pid;
 
         if (io_parse_u64(line, INT32_MAX, &pid) == 0)
-            ret_pids[n++] = (int)pid;
+            pids->list[pids->n++] = (int)pid;
     }
-    return n;
 }
 
 /* Follows what is in the container's cgroup and is not followed yet: it was there before us, its start
  * was among events that were lost, or there are no events. Then ends are seen here too. */
 static void follow_cgroup(const struct accounting *a, struct family *family) {
-    int pids[FOLLOWED_MAX], n = cgroup_processes(family, pids);
+    struct pids pids = {0};
 
-    for (unsigned j = 0; n >= 0 && a->events_fd < 0 && j < family->n; j++) {
+    if (family->dir)
+        groups_each(family->dir, add_pids, &pids);
+    for (unsigned j = 0; pids.known && a->events_fd < 0 && j < family->n; j++) {
         int at = 0;
 
-        while (at < n && pids[at] != family->process[j].pid)
+        while (at < pids.n && pids.list[at] != family->process[j].pid)
             at++;
-        if (at < n)
+        if (at < pids.n)
             continue;
         family->process[j--] = family->process[--family->n];
         add(family, ACCOUNT_EXITS, 1);
     }
-    for (int i = 0; i < n; i++)
-        if (!is_followed(family, pids[i]))
-            follow_late(a, family, pids[i]);
+    for (int i = 0; i < pids.n; i++)
+        if (!is_followed(family, pids.list[i]))
+            follow_late(a, family, pids.list[i]);
 }
 
 /* A program that the runtime brought into a container has no parent there. */
 static void adopt_by_cgroup(struct accounting *a, int pid) {
-    uint64_t cgroup;
+    _cleanup_free_ char *dir = a->lookups > 0 ? accounting_cgroup(pid) : NULL;
+    uint64_t cgroup = groups_id(dir);
 
-    if (a->lookups == 0)
-        return;
-    a->lookups--;
-    cgroup = accounting_cgroup(pid);
+    if (a->lookups > 0)
+        a->lookups--;
     for (unsigned i = 0; cgroup && i < *a->n_families; i++)
-        if (a->families[i]->cgroup == cgroup)
+        if (a->families[i]->cgroup == cgroup || groups_have(&a->families[i]->below, cgroup))
             follow_late(a, a->families[i], pid);
 }
 

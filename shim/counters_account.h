@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "shim/counters.h"
+#include "shim/counters_groups.h"
 
 #define FOLLOWED_MAX 256 /* processes of one container; further ones are not followed */
 #define SAMPLED_MAX 16   /* of these, how many are asked for their statistics in each window */
@@ -17,7 +18,9 @@ struct followed {
 
 /* One container's. */
 struct family {
-    uint64_t cgroup;
+    char *dir; /* of its own cgroup v2; NULL: it has none */
+    uint64_t cgroup; /* inode number of that, or 0 */
+    struct groups below;
     int init_pid;
     struct counters_page *page;
     unsigned n;
@@ -46,9 +49,9 @@ void accounting_events(struct accounting *accounting);
 /* Adds to the pages what the followed processes used since the last sample. */
 void accounting_sample(struct accounting *accounting);
 
-/* Inode number of the cgroup v2 directory of a process; 0 when it is the root of the hierarchy,
- * which is nobody's own, or there is none. */
-uint64_t accounting_cgroup(int pid);
+/* The cgroup v2 directory of a process; NULL when it is the root of the hierarchy, which is nobody's
+ * own, or there is none. The caller frees. */
+char *accounting_cgroup(int pid);
 /* Whether the host has cgroups v2, by which containers are counted. */
 bool accounting_has_cgroups(void);
 

@@ -27,11 +27,16 @@ void counters_kernel_unload(struct counters_kernel *kernel);
  * paths are tested against that map. -ENOSPC: no place is free. */
 int counters_kernel_add(struct counters_kernel *kernel, uint64_t cgroup, int *ret_fd,
                         int *ret_usual_fd);
+/* Counts those of one more cgroup into the same maps; usual_fd -1: none. -ENOSPC as above. */
+int counters_kernel_share(struct counters_kernel *kernel, uint64_t cgroup, int counts_fd, int usual_fd);
 void counters_kernel_remove(struct counters_kernel *kernel, uint64_t cgroup);
 
 /* While attached, every system call of the host pays for it. */
 int counters_kernel_attach(struct counters_kernel *kernel);
 void counters_kernel_detach(struct counters_kernel *kernel);
+
+/* Nanoseconds that one call outside costs more while attached. Detached before and after it. */
+double counters_kernel_cost(struct counters_kernel *kernel);
 
 /* System calls of tasks outside of all containers while attached, so far. */
 uint64_t counters_kernel_outside(const struct counters_kernel *kernel);

@@ -2,7 +2,6 @@
 /* opatch-counters: see counters.h. Started with the state directory as its argument. */
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +11,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -31,6 +29,7 @@
 #define WINDOW_NS (WINDOW_MS * UINT64_C(1000000))
 #define LEAD_NS UINT64_C(5000000)   /* attached this long before a window that is to be counted … */
 #define TRAIL_NS UINT64_C(15000000) /* … and for so long after it, for monitors that are late */
+#define FOLLOW_WINDOWS (1000 / WINDOW_MS)
 #define ALONE_MS 1000               /* without any client after the start: ends */
 
 /* Each with its reason. */
@@ -151,6 +150,17 @@ static void arm(int timer, uint64_t at_ns, uint64_t every_ns) {
     timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
+/* Once a second. */
+static void follow_groups(struct host *host, uint64_t window) {
+    for (unsigned i = 0; window % FOLLOW_WINDOWS == 0 && i < host->n; i++) {
+        struct client *client = host->clients[i];
+
+        if (client->counts)
+            groups_follow(&client->family.below, client->family.dir, &host->kernel, client->counts_fd,
+                          client->usual_fd);
+    }
+}
+
 /* Shortly before every window. */
 static void serve_tick(struct host *host) {
     uint64_t count, window;
@@ -159,6 +169,7 @@ static void serve_tick(struct host *host) {
         return;
     window = (io_monotonic_ns() + LEAD_NS * 2) / WINDOW_NS;
     accounting_sample(&host->accounting);
+    follow_groups(host, window);
     if (host->kernel.link_fd >= 0) {
         end_span(host);
         begin_span(host);
@@ -182,6 +193,7 @@ static void forget(struct host *host, unsigned i) {
     struct client *client = host->clients[i];
 
     if (client->counts) {
+        groups_drop(&client->family.below, &host->kernel);
         counters_kernel_remove(&host->kernel, client->family.cgroup);
         munmap((void *)(uintptr_t)client->counts, host->kernel.cpus * sizeof(*client->counts));
     }
@@ -191,6 +203,7 @@ static void forget(struct host *host, unsigned i) {
     cleanup_closep(&client->counts_fd);
     cleanup_closep(&client->page_fd);
     cleanup_closep(&client->usual_fd);
+    free(client->family.dir);
     free(client);
     host->n--;
     host->clients[i] = host->clients[host->n];
@@ -293,7 +306,8 @@ static int serve_start(struct host *host, struct client *client, bool opened) {
         r = make_page(host, client);
     if (r < 0)
         return r;
-    client->family.cgroup = accounting_cgroup(state.init_pid);
+    client->family.dir = *state.cgroup ? io_strdup(state.cgroup) : accounting_cgroup(state.init_pid);
+    client->family.cgroup = groups_id(client->family.dir);
     r = add_counts(host, client, opened, &err);
     accounting_follow(&host->accounting, &client->family, state.init_pid);
     if (host->kernel.link_fd >= 0)
@@ -354,24 +368,6 @@ static void serve_listen(struct host *host) {
         forget(host, host->n - 1);
 }
 
-/* Nanoseconds that one call costs more while attached, the least of some short rounds. */
-static double measure(struct host *host, bool attached) {
-    double least = 1e9;
-
-    if (attached && counters_kernel_attach(&host->kernel) < 0)
-        return 0;
-    for (int round = 0; round < 5; round++) {
-        uint64_t begin = io_monotonic_ns();
-
-        for (int i = 0; i < 2000; i++)
-            syscall(SYS_getppid);
-        least = fmin(least, (double)(io_monotonic_ns() - begin) / 2000);
-    }
-    if (attached)
-        counters_kernel_detach(&host->kernel);
-    return least;
-}
-
 static void say_loaded(const struct host *host) {
     _cleanup_free_ char *path = io_format("%s/" COUNTERS_LOADED, host->state_dir);
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -380,17 +376,13 @@ static void say_loaded(const struct host *host) {
 }
 
 static void load(struct host *host) {
-    double bare, outside;
-
     host->kernel.program_fd = host->kernel.link_fd = -1;
     if (!accounting_has_cgroups())
         err_set(&host->refused, ENOTSUP, "the host has no cgroups v2");
     if (host->refused.text[0] || counters_kernel_load(&host->kernel, &host->refused) < 0)
         return;
     say_loaded(host);
-    bare = measure(host, false);
-    outside = measure(host, true);
-    host->cost.outside_ns = outside > bare ? outside - bare : 0;
+    host->cost.outside_ns = counters_kernel_cost(&host->kernel);
     /* Inside, the program goes on to the rule and the counter; about half as much again. */
     host->cost.inside_ns = host->cost.outside_ns * 1.6;
 }
