@@ -187,18 +187,36 @@ def kill_heir(patcher):
         os.kill(int(file.read().split()[0]), signal.SIGKILL)
 
 
+def cgroup_file(pid, *choices):
+    """The first that is there of these files, each (controller of version 1, or "" for version 2, name), of
+    a process's control group."""
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        groups = [line.rstrip("\n").split(":", 2)[1:] for line in file]
+    for controller, name in choices:
+        for controllers, group in groups:
+            for directory in ("/" + controller,) if controller else ("/unified", ""):
+                path = f"/sys/fs/cgroup{directory}{group}/{name}"
+                if controller in controllers.split(",") and os.path.exists(path):
+                    return path
+    raise RuntimeError(f"there is none of {choices}")
+
+
+def freezer(pid):
+    return cgroup_file(pid, ("freezer", "freezer.state"), ("", "cgroup.freeze"))
+
+
 def is_frozen(pid):
     """Whether the freezer of a process's cgroup says that it is frozen."""
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
-        groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in file)
-    for controller, directory, name in (("freezer", "/sys/fs/cgroup/freezer", "freezer.state"),
-                                        ("", "/sys/fs/cgroup/unified", "cgroup.freeze"),
-                                        ("", "/sys/fs/cgroup", "cgroup.freeze")):
-        path = f"{directory}{groups.get(controller)}/{name}"
-        if controller in groups and os.path.exists(path):
-            with open(path, encoding="ascii") as file:
-                return file.read().strip() in ("FROZEN", "1")
-    raise RuntimeError("there is no freezer")
+    with open(freezer(pid), encoding="ascii") as file:
+        return file.read().strip() in ("FROZEN", "1")
+
+
+def freeze(pid, frozen=True):
+    """Tells it to freeze, or to thaw."""
+    path = freezer(pid)
+    words = ("0", "1") if path.endswith("cgroup.freeze") else ("THAWED", "FROZEN")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(words[frozen])
 
 
 def kill_and_wait(pid, seconds=2):

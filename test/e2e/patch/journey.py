@@ -170,15 +170,6 @@ def installed(pid, package):
     return text.stdout
 
 
-def cgroup_file(pid, controller, name):
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
-        for line in file:
-            _, controllers, path = line.rstrip("\n").split(":", 2)
-            if controller in controllers.split(","):
-                return f"/sys/fs/cgroup/{controller}{path}/{name}"
-    return None
-
-
 def write(path, text):
     with open(path, "wb") as file:
         file.write(text if isinstance(text, bytes) else text.encode("ascii"))
