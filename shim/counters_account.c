@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "shim/base/cgroup.h"
@@ -42,12 +41,6 @@ int accounting_is_crash(int status) {
         if (WIFSIGNALED(status) && WTERMSIG(status) == polite[i])
             return 0;
     return WIFSIGNALED(status);
-}
-
-bool accounting_has_cgroups(void) {
-    _cleanup_free_ char *root = cgroup_directory(&(struct cgroup){.controllers = "", .path = "/"});
-
-    return root;
 }
 
 char *accounting_cgroup(int pid) {

@@ -52,8 +52,6 @@ void accounting_sample(struct accounting *accounting);
 /* The cgroup v2 directory of a process; NULL when it is the root of the hierarchy, which is nobody's
  * own, or there is none. The caller frees. */
 char *accounting_cgroup(int pid);
-/* Whether the host has cgroups v2, by which containers are counted. */
-bool accounting_has_cgroups(void);
 
 /* True for a wait status that says "crashed": a signal other than those by which one asks a process
  * to end. */

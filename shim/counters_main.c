@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "shim/base/cgroup.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/config.h"
 #include "shim/base/io.h"
@@ -377,7 +378,7 @@ static void say_loaded(const struct host *host) {
 
 static void load(struct host *host) {
     host->kernel.program_fd = host->kernel.link_fd = -1;
-    if (!accounting_has_cgroups())
+    if (!cgroup_v2_is_mounted())
         err_set(&host->refused, ENOTSUP, "the host has no cgroups v2");
     if (host->refused.text[0] || counters_kernel_load(&host->kernel, &host->refused) < 0)
         return;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "shim/able.h"
+#include "shim/base/cgroup.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 #include "shim/base/text.h"
@@ -144,6 +145,8 @@ int ctl_doctor(const struct config *config, int argc, char *argv[]) {
     bad += check_programs();
     bad += check_directory("state_dir", config->state_dir);
     bad += check_directory("data_dir", config->data_dir);
+    judge(NOTE, "control groups of version 2", cgroup_v2_is_mounted(), "mounted",
+          "not mounted, so no system calls are counted", "mount them");
     bad += check_account(config->user);
     judge(NOTE, "mode", config->mode != MODE_OFF, mode_name(config->mode), "off, nothing is watched", "set another");
     check_patching(config);

@@ -66,6 +66,12 @@ char *cgroup_directory(const struct cgroup *group) {
     return is_v2(mount) == v2 && access(dir, F_OK) == 0 ? take_ptr(dir) : NULL;
 }
 
+bool cgroup_v2_is_mounted(void) {
+    _cleanup_free_ char *root = cgroup_directory(&(struct cgroup){.controllers = "", .path = "/"});
+
+    return root;
+}
+
 char *cgroup_find(int dirfd, const char *file, const char *controller) {
     _cleanup_free_ char *text = NULL;
     struct cgroup group;

@@ -20,6 +20,9 @@ bool cgroup_has(const struct cgroup *group, const char *controller);
 /* Its directory, or NULL when that hierarchy is not mounted where hosts do it. The caller frees. */
 char *cgroup_directory(const struct cgroup *group);
 
+/* Whether this host has v2, alone or beside v1. */
+bool cgroup_v2_is_mounted(void);
+
 /* The directory of the group for a controller (v1), or of v2 for "", of the process whose /proc/PID/cgroup
  * file is at dirfd. NULL when there is none, or only the root, which is everybody's. The caller frees. */
 char *cgroup_find(int dirfd, const char *file, const char *controller);
