@@ -13,7 +13,6 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
-#define NAME "opatch-view-" /* and the pid of the container's first process */
 #define END_TIMEOUT_NS UINT64_C(10000000000)
 #define LOOK_MS 2
 
@@ -77,14 +76,23 @@ static char *own_v2(void) {
     return NULL;
 }
 
+/* What the names of cells begin with before the pid of the container's first process: who lives in another pid
+ * namespace of this host has other numbers. */
+static char *prefix(void) {
+    struct stat st = {0};
+
+    stat("/proc/self/ns/pid", &st);
+    return io_format("opatch-view-%llu-", (unsigned long long)st.st_ino);
+}
+
 /* Removes the empty ones of containers that have ended. */
-static void remove_old(const char *own) {
+static void remove_old(const char *own, const char *name) {
     _cleanup_closedir_ DIR *dir = opendir(own);
     struct dirent *entry;
 
     while (dir && (entry = readdir(dir))) {
-        bool ours = strncmp(entry->d_name, NAME, strlen(NAME)) == 0;
-        _cleanup_free_ char *init = ours ? io_format("/proc/%s/root", entry->d_name + strlen(NAME)) : NULL;
+        bool ours = strncmp(entry->d_name, name, strlen(name)) == 0;
+        _cleanup_free_ char *init = ours ? io_format("/proc/%s/root", entry->d_name + strlen(name)) : NULL;
 
         if (init && access(init, F_OK) < 0 && errno == ENOENT) /* not of a zombie either */
             unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
@@ -92,12 +100,12 @@ static void remove_old(const char *own) {
 }
 
 char *cell_make(pid_t init) {
-    _cleanup_free_ char *own = own_v2(), *cell = NULL, *kill = NULL;
+    _cleanup_free_ char *own = own_v2(), *name = prefix(), *cell = NULL, *kill = NULL;
 
     if (!own)
         return NULL;
-    remove_old(own);
-    cell = io_format("%s/" NAME "%d", own, (int)init);
+    remove_old(own, name);
+    cell = io_format("%s/%s%d", own, name, (int)init);
     kill = io_format("%s/cgroup.kill", cell);
     if (mkdir(cell, 0755) < 0 && errno == EEXIST) {
         cell_end(cell, NULL);
