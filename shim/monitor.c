@@ -227,7 +227,7 @@ static void run(struct monitor *m) {
 }
 
 int main(int argc, char *argv[]) {
-    struct monitor monitor = {.events_fd = -1, .root_fd = -1, .cpu_fd = -1, .memory_fd = -1,
+    static struct monitor monitor = {.events_fd = -1, .root_fd = -1, .cpu_fd = -1, .memory_fd = -1,
                               .watches.fd = -1, .counters_fd = -1, .abnormal_row = UINT64_MAX};
     struct err err = {0};
     uint64_t end_ns, failures;
