@@ -47,6 +47,9 @@ void level_fit(const float *busy, const float *scores, size_t n, struct level *r
         float from = edges[b], to = kept > 1 ? edges[b + 1] : edges[b];
         size_t members = 0;
 
+        if (level.n > 0 && (from + to) / 2 <= level.middle[level.n - 1])
+            continue; /* neighbours among the floats */
+
         for (size_t i = 0; i < n; i++)
             if (scores[i] > 0 && busy[i] >= from && busy[i] <= to)
                 sorted[members++] = scores[i];

@@ -17,8 +17,7 @@ static const char *const io_uring_names[IO_URINGS] = {"count", "refuse"};
 static const char *const counters_names[COUNTERS_MODES] = {"off", "duty", "always"};
 static const char *const expired_names[] = {"open", "closed"};
 
-static const char *const default_signature_dirs[] = {"/etc/opatch/signatures",
-                                                     "/usr/share/opatch/signatures", NULL};
+static const char *const default_signature_dirs[] = {"/etc/opatch/signatures", OPATCH_DATADIR "/opatch/signatures", NULL};
 static const char *const default_watch[] = {
     "/etc/passwd",       "/etc/shadow",        "/etc/gshadow",
     "/etc/sudoers",      "/etc/crontab",       "/etc/ld.so.preload",
