@@ -101,18 +101,19 @@ static void print(const struct command *command, const struct json *result) {
 }
 
 static int find_container(struct command *command, const char *id, struct err *err) {
-    int r;
-
     if (command->options.pid > 0) {
         command->state.id = io_strdup(id);
         command->state.init_pid = command->options.pid;
         return 0;
     }
-    r = state_find(command->config.state_dir, id, &command->state, &command->dir, err);
-    /* Its pid may be another container's by now. */
-    if (r == 0 && !state_alive(&command->state))
-        r = err_set(err, ESRCH, "the container %.100s does not run", command->state.id);
-    return r;
+    return state_find(command->config.state_dir, id, &command->state, &command->dir, err);
+}
+
+/* The pid of a watched one may be another container's by now. */
+static int check_runs(const struct command *command, struct err *err) {
+    return command->dir && !state_alive(&command->state)
+               ? err_set(err, ESRCH, "the container %.100s does not run", command->state.id)
+               : 0;
 }
 
 /* Of a watched container, or NULL. */
@@ -202,13 +203,15 @@ static int read_signature(struct command *command, struct patch_request *request
 
 static int act(struct command *command, const char *verb, struct patch_request *request,
                struct json **ret_result, struct err *err) {
-    int r;
+    bool rollback = strcmp(verb, "rollback") == 0;
+    int r = rollback ? 0 : read_signature(command, request, err);
 
-    if (strcmp(verb, "rollback") == 0)
-        return patch_rollback(request, ret_result, err);
-    r = read_signature(command, request, err);
+    if (r == 0)
+        r = check_runs(command, err);
     if (r < 0)
         return r;
+    if (rollback)
+        return patch_rollback(request, ret_result, err);
     return command->options.plan ? patch_plan(request, ret_result, err)
                                  : patch_apply(request, ret_result, err);
 }
