@@ -128,7 +128,7 @@ class Watched(Changed):
 
 def start_time(pid):
     """Of a process; a restart in place does not change it, an end and a new start does."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         return file.read().rsplit(")", 1)[1].split()[19]
 
 
