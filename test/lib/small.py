@@ -129,7 +129,7 @@ def ours(directory):
         if not entry.isdigit():
             continue
         try:
-            with open(f"/proc/{entry}/comm", encoding="utf-8") as file:
+            with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as file:
                 role = ROLES.get(file.read().strip())
             if not role:
                 continue
