@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 
 #include "runtime-hooks/change.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
+#include "shim/base/rooted.h"
 
 #define CAPABILITY "security.capability"
 #define CAPABILITY_MAX 64
@@ -56,12 +56,10 @@ int node_set_metadata(int fd, const struct node *node) {
 }
 
 static int open_straight(int root, const char *path, uint64_t flags) {
-    struct open_how how = {.flags = flags | O_DIRECTORY | O_CLOEXEC,
-                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS};
-    long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+    int fd = rooted_resolve(root, path, flags | O_DIRECTORY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
 
     /* Who looks for a file in what is no directory finds none. */
-    return fd >= 0 ? (int)fd : errno == ELOOP || errno == ENOTDIR ? -ENOENT : -errno;
+    return fd == -ELOOP || fd == -ENOTDIR ? -ENOENT : fd;
 }
 
 int node_parent(int root, const char *path, const char **ret_base) {

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "runtime-hooks/pip.h"
 #include "runtime-hooks/staging.h"
@@ -34,10 +33,7 @@ static char *staged_path(const struct stage *stage, const char *path) {
 
 /* A path of the container's RECORD, through no symbolic link. */
 static int open_inside(const struct stage *stage, const char *path, int flags) {
-    struct open_how how = {.flags = (uint64_t)flags | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-
-    return (int)syscall(SYS_openat2, stage->site_fd, path, &how, sizeof(how));
+    return rooted_resolve(stage->site_fd, path, (uint64_t)flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 }
 
 /* Owner and mode of what is replaced, or of what pip would make; the time is now, so that no

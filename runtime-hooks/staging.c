@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -16,11 +15,7 @@
 
 /* What was unpacked below upper may be a symbolic link, which here leads to the host's files. */
 static int open_below(int dir, const char *path) {
-    struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-    long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
-
-    return fd < 0 ? -errno : (int)fd;
+    return rooted_resolve(dir, path, O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 }
 
 static int open_upper(const char *upper) {

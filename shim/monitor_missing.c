@@ -3,10 +3,10 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shim/base/cleanup.h"
+#include "shim/base/rooted.h"
 #include "shim/monitor.h"
 
 #define LOOKUPS_PER_WINDOW 64
@@ -15,14 +15,12 @@
  * path that may have been cut, or of which something was replaced (text.h), or that is relative to who
  * knows where, cannot be looked up. */
 static bool is_missing(int root_fd, const struct evidence *e) {
-    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
-                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS};
     _cleanup_close_ int fd = -1;
 
     if (e->what[0] != '/' || strchr(e->what, '?') || strlen(e->what) >= sizeof(e->what) - 2)
         return false;
-    fd = (int)syscall(SYS_openat2, root_fd, e->what, &how, sizeof(how));
-    return fd < 0 && (errno == ENOENT || errno == ENOTDIR);
+    fd = rooted_resolve(root_fd, e->what, O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
+    return fd == -ENOENT || fd == -ENOTDIR;
 }
 
 void monitor_find_missing(struct monitor *m) {

@@ -13,15 +13,21 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
-static int open_resolved(int root, const char *path, int flags, mode_t mode, uint64_t resolve) {
-    struct open_how how = {
-        .flags = (uint64_t)(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY)),
-        .mode = mode,
-        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve,
-    };
-    long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+#define TRIES 10000
 
+int rooted_resolve(int dir, const char *path, uint64_t flags, mode_t mode, uint64_t resolve) {
+    struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve};
+    long fd = -1;
+
+    errno = EAGAIN;
+    for (unsigned i = 0; i < TRIES && fd < 0 && errno == EAGAIN; i++)
+        fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
     return fd < 0 ? -errno : (int)fd;
+}
+
+static int open_resolved(int root, const char *path, int flags, mode_t mode, uint64_t resolve) {
+    return rooted_resolve(root, path, (uint64_t)(flags | (flags & O_PATH ? 0 : O_NOCTTY)), mode,
+                          RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve);
 }
 
 int rooted_open(int root, const char *path, int flags, mode_t mode) {

@@ -4,9 +4,15 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "shim/base/err.h"
+
+/* openat2(2), closed on exec, with these RESOLVE_ flags. The kernel gives up a path with ".." when anything at all is
+ * renamed or mounted on the host meanwhile, and wants it tried again (EAGAIN): so it is, for some ten
+ * milliseconds, as a container may rename without end. Negative errno. */
+int rooted_resolve(int dir, const char *path, uint64_t flags, mode_t mode, uint64_t resolve);
 
 /* As openat(2), closed on exec and never a controlling terminal. Negative errno. */
 int rooted_open(int root, const char *path, int flags, mode_t mode);

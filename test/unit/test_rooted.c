@@ -3,10 +3,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -98,6 +101,34 @@ static void refuses_magic_links(void **state) {
     assert_int_equal(rooted_open(slash, "/proc/self/root/etc", O_PATH, 0), -ELOOP);
 }
 
+/* As any host does all the time. */
+static void rename_for_ever(void) {
+    for (;;)
+        if (rename("name", "other") < 0 || rename("other", "name") < 0)
+            _exit(1);
+}
+
+static void renames_elsewhere_are_no_trouble(void **state) {
+    pid_t child = fork();
+    unsigned failed = 0;
+
+    (void)state;
+    assert_true(child >= 0);
+    if (child == 0)
+        rename_for_ever();
+    for (unsigned i = 0; i < 20000; i++) {
+        int fd = rooted_open(root, "etc/../etc/../etc/name", O_PATH, 0);
+
+        failed += fd < 0;
+        if (fd >= 0)
+            close(fd);
+    }
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    rename("other", "name");
+    assert_int_equal(failed, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(links_stay_inside),
@@ -105,6 +136,7 @@ int main(void) {
         cmocka_unit_test(refuses_magic_links),
         cmocka_unit_test(opens_regular_files_alone),
         cmocka_unit_test(does_not_open_what_is_no_file),
+        cmocka_unit_test(renames_elsewhere_are_no_trouble),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
