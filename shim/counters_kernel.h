@@ -35,7 +35,8 @@ void counters_kernel_remove(struct counters_kernel *kernel, uint64_t cgroup);
 int counters_kernel_attach(struct counters_kernel *kernel);
 void counters_kernel_detach(struct counters_kernel *kernel);
 
-/* Nanoseconds that one call outside costs more while attached. Detached before and after it. */
+/* Nanoseconds that one call outside costs more while attached: at least 50, as a busy machine can hide all of it,
+ * and what seems free would be counted without a pause. Detached before and after it. */
 double counters_kernel_cost(struct counters_kernel *kernel);
 
 /* System calls of tasks outside of all containers while attached, so far. */
