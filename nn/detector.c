@@ -41,10 +41,9 @@ struct detector {
     bool *accounting;                /* live columns: no call */
     bool *births;                    /* live columns: a call that creates a process */
     int32_t crashes;                 /* live column of processes that crashed, or -1 */
-    int32_t resources[RESOURCES];    /* live columns, or -1 */
+    int32_t resources[RESOURCES];    /* model columns, or -1 */
     size_t silence;                  /* silent windows up to this one */
     double lasting;                  /* channel_lasting() up to this window */
-    double usual[RESOURCES];         /* mean of a window */
     double used[RESOURCES];          /* resource_lasting(), the same */
     size_t told;                     /* windows in which this silence has alarmed */
     size_t odd;                      /* windows in a row whose counts were beyond the limit */
@@ -85,19 +84,16 @@ static void bind_columns(struct detector *d) {
         d->births[c] = is_birth(d->names[c]);
         if (strcmp(d->names[c], CRASHES) == 0)
             d->crashes = (int32_t)c;
-        for (size_t i = 0; i < RESOURCES; i++)
-            if (strcmp(d->names[c], resource_kinds[i].column) == 0)
-                d->resources[i] = (int32_t)c;
     }
     for (size_t i = 0; i < m->columns; i++) {
         d->source[i] = -1;
+        for (size_t k = 0; k < RESOURCES; k++)
+            if (strcmp(m->names[i], resource_kinds[k].column) == 0)
+                d->resources[k] = (int32_t)i;
         for (size_t c = 0; c < d->columns && d->source[i] < 0; c++) {
             if (strcmp(m->names[i], d->names[c]) == 0) {
                 d->source[i] = (int32_t)c;
                 d->phases[c] = m->phases[i];
-                for (size_t k = 0; k < RESOURCES; k++)
-                    if (d->resources[k] == (int32_t)c)
-                        d->usual[k] = (double)m->normal[i];
             }
         }
     }
@@ -238,13 +234,18 @@ static double judge_lasting(const struct model *m, const struct tail *tail, doub
     return tail_value(tail, *sum);
 }
 
+/* Its live column, or -1. */
+static int32_t live_resource(const struct detector *d, unsigned kind) {
+    return d->resources[kind] < 0 ? -1 : d->source[d->resources[kind]];
+}
+
 /* Returns the greatest value. */
 static double judge_resources(struct detector *d) {
     double value = TAIL_NEVER;
 
     for (unsigned i = 0; i < RESOURCES; i++) {
         const struct resource *resource = &d->model->resources[i];
-        int32_t c = d->resources[i];
+        int32_t c = live_resource(d, i);
 
         if (c < 0 || !(d->phases[c] & COLUMN_MEASURED) || isnan(d->counts[c]))
             continue;
@@ -384,9 +385,9 @@ static void explain(struct detector *d, uint8_t phases, struct verdict *verdict)
     if (counts > 0 && d->channelled)
         explain_channel(d, counts / sum, verdict);
     for (unsigned i = 0; i < RESOURCES; i++)
-        if (d->resources[i] >= 0)
-            put(verdict, resource_kinds[i].column, (double)d->counts[d->resources[i]], d->usual[i],
-                d->values[SOURCE_RESOURCE + i] / sum);
+        if (live_resource(d, i) >= 0)
+            put(verdict, resource_kinds[i].column, (double)d->counts[live_resource(d, i)],
+                (double)d->model->normal[d->resources[i]], d->values[SOURCE_RESOURCE + i] / sum);
     for (size_t c = 0; c < d->columns; c++)
         novelty += novelty_apart(d, c, phases);
     for (size_t c = 0; c < d->columns && novelty > 0; c++)
