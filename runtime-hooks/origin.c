@@ -131,21 +131,22 @@ static bool packages_have(const struct check *check, const char *path, const str
     return false;
 }
 
-/* INFO NAME[:ARCH].MEMBER, which dpkg copies from the package: the scripts in it run at the next change. */
+/* The member of INFO NAME[:ARCH].MEMBER, NULL when the path is not of this package. */
+static const char *info_member(const char *path, const char *package) {
+    const char *name = path + strlen(INFO), *dot = strncmp(path, INFO, strlen(INFO)) == 0 ? strrchr(name, '.') : NULL;
+    size_t size = strlen(package);
+
+    return dot && strncmp(name, package, size) == 0 && (name + size == dot || name[size] == ':') ? dot + 1 : NULL;
+}
+
+/* Which dpkg copies from the package: the scripts in it run at the next change. */
 static bool is_control(const struct check *check, const char *path, const struct node *node,
                        struct said *ret_said) {
-    bool inside = strncmp(path, INFO, strlen(INFO)) == 0;
-    const char *name = path + (inside ? strlen(INFO) : 0), *dot = strrchr(name, '.');
-
-    if (!inside || !dot)
-        return false;
     for (size_t i = 0; i < check->origin->plan->n; i++) {
-        const char *package = check->origin->plan->steps[i].name;
-        size_t size = strlen(package);
-        _cleanup_free_ char *member = io_format(CONTROL "/%s", dot + 1);
+        const char *member = info_member(path, check->origin->plan->steps[i].name);
+        _cleanup_free_ char *packed = member ? io_format(CONTROL "/%s", member) : NULL;
 
-        if (strncmp(name, package, size) == 0 && (name + size == dot || name[size] == ':') &&
-            tree_has(check, check->trees[i], member, node, ret_said))
+        if (packed && tree_has(check, check->trees[i], packed, node, ret_said))
             return true;
     }
     return false;
@@ -308,14 +309,9 @@ static bool is_listed(const struct check *check, const char *path) {
 
 /* Of a package of the patch: what dpkg keeps of it and it has no longer. */
 static bool is_old_control(const struct check *check, const char *path) {
-    const char *name = path + strlen(INFO);
-
-    for (size_t i = 0; strncmp(path, INFO, strlen(INFO)) == 0 && i < check->origin->plan->n; i++) {
-        const char *package = check->origin->plan->steps[i].name;
-
-        if (strncmp(name, package, strlen(package)) == 0 && strchr(".:", name[strlen(package)]))
+    for (size_t i = 0; i < check->origin->plan->n; i++)
+        if (info_member(path, check->origin->plan->steps[i].name))
             return true;
-    }
     return false;
 }
 

@@ -80,7 +80,7 @@ static const struct {
     {REMOVED "mkdir -p root/var/lib/dpkg/status.d upper/var/lib/dpkg/status.d; "
      "echo '0123456789abcdef0123456789abcdef  usr/lib/f' >root/var/lib/dpkg/status.d/p.md5sums; "
      "echo n >upper/var/lib/dpkg/status.d/p.md5sums", "/usr/lib/f=0 /var/lib/dpkg/status.d/p.md5sums=1", NULL},
-    {LISTS "for p in p q; do echo o >root" INFO "/$p.prerm; mknod upper" INFO "/$p.prerm c 0 0; done",
+    {LISTS "for p in p q p.2; do echo o >root" INFO "/$p.prerm; mknod upper" INFO "/$p.prerm c 0 0; done",
      "/var/lib/dpkg/info/p.prerm=0", NULL},
     {"echo o >root/usr/lib/f.pyc; mknod upper/usr/lib/f.pyc c 0 0", "/usr/lib/f.pyc=0", NULL},
 };
