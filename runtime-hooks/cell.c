@@ -62,20 +62,6 @@ int cell_enter(const char *cell, int proc, struct err *err) {
     return cell ? put(cell, "cgroup.procs", "0", err) : join(proc, true, err);
 }
 
-static char *own_v2(void) {
-    _cleanup_free_ char *text = NULL;
-    struct cgroup group;
-    char *save = NULL;
-    size_t size;
-
-    if (io_read_file(AT_FDCWD, "/proc/self/cgroup", 65536, &text, &size, NULL) < 0)
-        return NULL;
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-        if (cgroup_parse(line, &group) && cgroup_has(&group, ""))
-            return cgroup_directory(&group);
-    return NULL;
-}
-
 /* What the names of cells begin with before the pid of the container's first process: who lives in another pid
  * namespace of this host has other numbers. */
 static char *prefix(void) {
@@ -100,7 +86,7 @@ static void remove_old(const char *own, const char *name) {
 }
 
 char *cell_make(pid_t init) {
-    _cleanup_free_ char *own = own_v2(), *name = prefix(), *cell = NULL, *kill = NULL;
+    _cleanup_free_ char *own = cgroup_own(), *name = prefix(), *cell = NULL, *kill = NULL;
 
     if (!own)
         return NULL;

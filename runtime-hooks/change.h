@@ -44,6 +44,7 @@ struct changes {
     size_t n;
 };
 
+#define CHANGES_MAX_BYTES (UINT64_C(4) << 30) /* of all files of a set, old and new */
 #define CHANGES_MAX 40000 /* of a set; a journal of more could not be read again (JSON_MAX_NODES) */
 
 /* Appends an empty change of this path. */

@@ -16,7 +16,6 @@
 #include "shim/base/io.h"
 #include "shim/base/rooted.h"
 
-#define MAX_BYTES (UINT64_C(4) << 30)    /* of all files of the set, old and new */
 #define MAX_COMPARED (UINT64_C(16) << 30) /* of those that were looked at; sparse ones cost who made them nothing */
 #define SPARE_ROOM (UINT64_C(16) << 20)   /* left free where the contents are saved */
 #define PYC_MAX (8u << 20) /* a compiled Python file above this is taken as changed */
@@ -147,7 +146,7 @@ static int remove_below(struct walk *walk, const char *path) {
 /* *ret_same: nothing but the time differs. */
 static int compare_bytes(struct walk *walk, const char *path, const struct node *node, int a, int b, bool *ret_same) {
     walk->compared += node->size;
-    if (node->size > MAX_BYTES || walk->compared > MAX_COMPARED)
+    if (node->size > CHANGES_MAX_BYTES || walk->compared > MAX_COMPARED)
         return err_set(walk->err, EFBIG, "%s is too big to be compared", path);
     *ret_same = node_same_bytes(a, b);
     return 0;
@@ -422,9 +421,9 @@ static int check_room(struct walk *walk, int blobs) {
         for (size_t k = 0; k < ARRAY_SIZE(nodes); k++) {
             if (nodes[k]->type != NODE_FILE || nodes[k]->same_as)
                 continue;
-            if (nodes[k]->size > MAX_BYTES - bytes)
+            if (nodes[k]->size > CHANGES_MAX_BYTES - bytes)
                 return err_set(walk->err, EFBIG, "the changed files are larger than %u GiB, with %s",
-                               (unsigned)(MAX_BYTES >> 30), walk->changes->list[i].path);
+                               (unsigned)(CHANGES_MAX_BYTES >> 30), walk->changes->list[i].path);
             bytes += nodes[k]->size;
             room += nodes[k]->room < nodes[k]->size ? nodes[k]->room : nodes[k]->size;
         }

@@ -260,6 +260,7 @@ static int compare_aged(const void *a, const void *b) {
     return x->tv_nsec < y->tv_nsec ? -1 : x->tv_nsec > y->tv_nsec;
 }
 
+/* Nothing while there are few: a container that starts waits for it. */
 static size_t list_journals(const char *top, struct aged **ret_list) {
     _cleanup_closedir_ DIR *dir = opendir(top);
     struct aged *list = NULL;
@@ -267,7 +268,15 @@ static size_t list_journals(const char *top, struct aged **ret_list) {
     struct stat st;
     size_t n = 0;
 
-    while (dir && (entry = readdir(dir))) {
+    while (dir && n <= JOURNALS_KEPT && readdir(dir))
+        n++;
+    if (n <= JOURNALS_KEPT) {
+        *ret_list = NULL;
+        return 0;
+    }
+    rewinddir(dir);
+    n = 0;
+    while ((entry = readdir(dir))) {
         if (!id_valid(entry->d_name) || fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         list = io_grow(list, n, sizeof(*list));

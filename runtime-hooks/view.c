@@ -5,13 +5,13 @@
 #include <sys/statvfs.h>
 
 #include "runtime-hooks/cell.h"
+#include "runtime-hooks/change.h"
 #include "runtime-hooks/devices.h"
 #include "runtime-hooks/sealed.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
 #define TIMEOUT_MS 120000
-#define TAKEN_MAX (UINT64_C(4) << 30) /* as a change set may have */
 
 struct arguments {
     char **argv;
@@ -77,7 +77,7 @@ static int look_at_disk(void *data, struct err *err) {
     if (r < 0)
         return r;
     if (now.bytes < before->bytes / 10 || now.files < before->files / 10 ||
-        now.bytes + TAKEN_MAX < before->bytes)
+        now.bytes + CHANGES_MAX_BYTES < before->bytes)
         return err_set(err, EFBIG, "it fills the disk of %s", before->path);
     return 0;
 }

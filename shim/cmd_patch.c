@@ -347,8 +347,8 @@ int main(int argc, char **argv) {
         r = err_set(&err, EPERM, "only root may change a container");
     else if ((r = sealed_run_self("opatch-patch", argv, &err)) == 0)
         r = patch(&command, argv[1], argv + 1 + optind, &err);
-    if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))
-        r = err_errno(&err, errno, "cannot write the result");
+    if (r == 0)
+        r = text_flush(&err);
     if (r < 0)
         text_line(stderr, "opatch %s: %s", argv[1], err.text);
     command_free(&command);

@@ -300,10 +300,7 @@ int main(int argc, char *argv[]) {
         if (strcmp(argv[1], commands[i].name) != 0)
             continue;
         status = commands[i].run(argc - 1, argv + 1);
-        if (fflush(stdout) == 0 && !ferror(stdout))
-            return status;
-        err_errno(&err, errno, "cannot write");
-        return complain(&err);
+        return text_flush(&err) == 0 ? status : complain(&err);
     }
     return usage();
 }

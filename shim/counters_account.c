@@ -43,12 +43,6 @@ int accounting_is_crash(int status) {
     return WIFSIGNALED(status);
 }
 
-char *accounting_cgroup(int pid) {
-    _cleanup_free_ char *file = io_format("/proc/%d/cgroup", pid);
-
-    return cgroup_find(AT_FDCWD, file, "");
-}
-
 /* The same from /proc, where netlink is refused (a network namespace that is not the host's). */
 static int proc_faults(int pid, uint64_t *ret_faults) {
     _cleanup_free_ char *stat = io_format("/proc/%d/task/%d/stat", pid, pid), *fields = NULL;
@@ -140,7 +134,7 @@ static void follow_cgroup(const struct accounting *a, struct family *family) {
 
 /* A program that the runtime brought into a container has no parent there. */
 static void adopt_by_cgroup(struct accounting *a, int pid) {
-    _cleanup_free_ char *dir = a->lookups > 0 ? accounting_cgroup(pid) : NULL;
+    _cleanup_free_ char *dir = a->lookups > 0 ? cgroup_of(pid, "") : NULL;
     uint64_t cgroup = groups_id(dir);
 
     if (a->lookups > 0)

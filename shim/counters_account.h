@@ -51,7 +51,6 @@ void accounting_sample(struct accounting *accounting);
 
 /* The cgroup v2 directory of a process; NULL when it is the root of the hierarchy, which is nobody's
  * own, or there is none. The caller frees. */
-char *accounting_cgroup(int pid);
 
 /* True for a wait status that says "crashed": a signal other than those by which one asks a process
  * to end. */

@@ -307,7 +307,7 @@ static int serve_start(struct host *host, struct client *client, bool opened) {
         r = make_page(host, client);
     if (r < 0)
         return r;
-    client->family.dir = *state.cgroup ? io_strdup(state.cgroup) : accounting_cgroup(state.init_pid);
+    client->family.dir = *state.cgroup ? io_strdup(state.cgroup) : cgroup_of(state.init_pid, "");
     client->family.cgroup = groups_id(client->family.dir);
     r = add_counts(host, client, opened, &err);
     accounting_follow(&host->accounting, &client->family, state.init_pid);

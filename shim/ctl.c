@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/ctl.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,10 +35,7 @@ int ctl_is_name(const char *name) {
 static int finish(const char *verb, int status) {
     struct err err = {0};
 
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return status;
-    err_errno(&err, errno, "cannot write");
-    return ctl_fail(verb, &err);
+    return text_flush(&err) == 0 ? status : ctl_fail(verb, &err);
 }
 
 int main(int argc, char *argv[]) {

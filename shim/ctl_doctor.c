@@ -102,27 +102,16 @@ static int check_account(const char *user) {
                  "make it with systemd-sysusers, or useradd --system");
 }
 
-static bool is_in_path(const char *program) {
-    const char *path = getenv("PATH");
-
-    for (size_t size; path && *path; path += size + (path[size] == ':')) {
-        _cleanup_free_ char *file = NULL;
-
-        size = strcspn(path, ":");
-        file = io_format("%.*s/%s", (int)size, path, program);
-        if (access(file, X_OK) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* What a patch needs: without it containers are watched all the same. */
 static void check_patching(const struct config *config) {
     static const char *const programs[] = {"apt-get", "dpkg-deb", "tar"};
     struct stat st;
 
-    for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
-        judge(NOTE, programs[i], is_in_path(programs[i]), "found", "missing", "install it, patches of apt need it");
+    for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+        _cleanup_free_ char *path = runtime_in_path(programs[i]);
+
+        judge(NOTE, programs[i], path, "found", "missing", "install it, patches of apt need it");
+    }
     for (size_t i = 0; config->signature_dirs[i]; i++)
         judge(NOTE, "signatures", stat(config->signature_dirs[i], &st) == 0, config->signature_dirs[i],
               config->signature_dirs[i], "missing, make it or change \"signature_dirs\"");

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -113,24 +112,11 @@ static char *planned_features(const struct config *config, const char *profile) 
     return list;
 }
 
-/* Makes the directory of models and waits for the other trainings of this host: a dozen containers that
- * have learnt at the same time must not take all its memory. Held until the process ends. */
-static int take_turn(const char *models, struct err *err) {
-    int r = io_mkdir_p(models, 0700, err), fd;
-
-    if (r < 0)
-        return r;
-    fd = open(models, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    while (fd >= 0 && flock(fd, LOCK_EX) < 0)
-        if (errno != EINTR)
-            return err_errno(err, errno, "cannot lock %s", models);
-    return fd < 0 ? err_errno(err, errno, "cannot open %s", models) : 0;
-}
-
 int ctl_train(const struct config *config, int argc, char *argv[]) {
     _cleanup_free_ char *runs = NULL, *models = NULL, *path = NULL, *planned = NULL;
     _cleanup_spawn_ struct spawn_result result = {0};
     struct err err = {0};
+    _cleanup_close_ int turn = -1;
     int fds[RECORDINGS_MAX], r, left = 0;
     size_t n = 0;
 
@@ -140,8 +126,10 @@ int ctl_train(const struct config *config, int argc, char *argv[]) {
     models = io_format("%s/models", config->data_dir);
     path = io_format("%s/%s.model", models, argv[1]);
     r = open_runs(runs, fds, &n, &err);
-    if (r == 0)
-        r = take_turn(models, &err);
+    if (r == 0) { /* in turn: a dozen that have learnt at the same time must not take all the host's memory */
+        turn = io_lock_directory(models, 0700, &err);
+        r = turn < 0 ? turn : 0;
+    }
     if (r == 0) { /* a model without a plan is better than none */
         left = leave_rates(config, argv[1], fds, n, &err);
         planned = left == 0 ? planned_features(config, argv[1]) : io_strdup("");

@@ -25,14 +25,8 @@
 #define MONITOR_END_MS 2000
 #define LEFTOVER_AGE_NS UINT64_C(30000000000)
 
-static char *find_group(pid_t pid, const char *controller) {
-    _cleanup_free_ char *groups = io_format("/proc/%d/cgroup", (int)pid);
-
-    return cgroup_find(AT_FDCWD, groups, controller);
-}
-
 void keeper_note_cgroup(struct keeper *keeper, pid_t pid) {
-    char *dir = *keeper->state.cgroup ? NULL : find_group(pid, "");
+    char *dir = *keeper->state.cgroup ? NULL : cgroup_of(pid, "");
 
     if (!dir)
         return;
@@ -44,7 +38,7 @@ void keeper_note_cgroup(struct keeper *keeper, pid_t pid) {
 /* A file in the container's group for a controller of v1, or in that of v2 for "". */
 static int open_group_file(const struct state *state, const char *controller, const char *name, int flags) {
     bool known = !*controller && *state->cgroup;
-    _cleanup_free_ char *dir = known ? io_strdup(state->cgroup) : find_group(state->init_pid, controller);
+    _cleanup_free_ char *dir = known ? io_strdup(state->cgroup) : cgroup_of(state->init_pid, controller);
     _cleanup_free_ char *file = io_format("%s/%s", dir ? dir : "", name);
 
     return dir ? open(file, flags | O_CLOEXEC) : -1;

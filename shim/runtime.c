@@ -22,7 +22,9 @@ static bool is_self(const char *path) {
            self.st_dev == other.st_dev && self.st_ino == other.st_ino;
 }
 
-static char *search(const char *name, const char *path) {
+char *runtime_in_path(const char *name) {
+    const char *set = getenv("PATH"), *path = set ? set : STANDARD_PATH;
+
     while (*path) {
         size_t len = strcspn(path, ":");
         _cleanup_free_ char *candidate = io_format("%.*s/%s", (int)len, path, name);
@@ -35,17 +37,15 @@ static char *search(const char *name, const char *path) {
 }
 
 int runtime_find(const char *configured, char **ret_path, struct err *err) {
-    const char *path = getenv("PATH");
-
     if (configured) {
         if (is_self(configured))
             return err_set(err, ENOEXEC, "the configured runtime %s is opatch itself", configured);
         *ret_path = io_strdup(configured);
         return 0;
     }
-    *ret_path = search("runc", path ? path : STANDARD_PATH);
+    *ret_path = runtime_in_path("runc");
     if (!*ret_path)
-        *ret_path = search("crun", path ? path : STANDARD_PATH);
+        *ret_path = runtime_in_path("crun");
     if (!*ret_path)
         return err_set(err, ESRCH, "neither runc nor crun is installed");
     return 0;

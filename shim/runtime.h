@@ -9,6 +9,9 @@
  * The caller frees. -ENOEXEC when configured is opatch itself, -ESRCH when none is found. */
 int runtime_find(const char *configured, char **ret_path, struct err *err);
 
+/* The first program of this name in PATH that is not opatch, or NULL. The caller frees. */
+char *runtime_in_path(const char *name);
+
 /* Path of a program of ours: beside this one, or in ../libexec/opatch. The caller frees. */
 char *runtime_sibling(const char *name);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/base/cgroup.h"
 
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -72,7 +73,7 @@ bool cgroup_v2_is_mounted(void) {
     return root;
 }
 
-char *cgroup_find(int dirfd, const char *file, const char *controller) {
+static char *find(int dirfd, const char *file, const char *controller, bool root) {
     _cleanup_free_ char *text = NULL;
     struct cgroup group;
     char *save = NULL;
@@ -82,6 +83,20 @@ char *cgroup_find(int dirfd, const char *file, const char *controller) {
         return NULL;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
         if (cgroup_parse(line, &group) && cgroup_has(&group, controller))
-            return strcmp(group.path, "/") == 0 ? NULL : cgroup_directory(&group);
+            return root || strcmp(group.path, "/") != 0 ? cgroup_directory(&group) : NULL;
     return NULL;
+}
+
+char *cgroup_find(int dirfd, const char *file, const char *controller) {
+    return find(dirfd, file, controller, false);
+}
+
+char *cgroup_of(pid_t pid, const char *controller) {
+    _cleanup_free_ char *file = io_format("/proc/%d/cgroup", (int)pid);
+
+    return find(AT_FDCWD, file, controller, false);
+}
+
+char *cgroup_own(void) {
+    return find(AT_FDCWD, "/proc/self/cgroup", "", true);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* A line of /proc/PID/cgroup: one hierarchy, and which group of it the process is in. */
 struct cgroup {
@@ -26,6 +27,11 @@ bool cgroup_v2_is_mounted(void);
 /* The directory of the group for a controller (v1), or of v2 for "", of the process whose /proc/PID/cgroup
  * file is at dirfd. NULL when there is none, or only the root, which is everybody's. The caller frees. */
 char *cgroup_find(int dirfd, const char *file, const char *controller);
+/* … of the process with this number. */
+char *cgroup_of(pid_t pid, const char *controller);
+
+/* Our own group of v2, be it the root. The caller frees. */
+char *cgroup_own(void);
 
 /* What stops all processes of a group, v1 before v2. */
 #define CGROUP_FREEZERS 2

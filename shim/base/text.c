@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/base/text.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -62,4 +63,8 @@ void text_line(FILE *file, const char *format, ...) {
         abort();
     text_clean(line);
     fprintf(file, "%s\n", line);
+}
+
+int text_flush(struct err *err) {
+    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : err_errno(err, errno, "cannot write");
 }
