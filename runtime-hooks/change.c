@@ -170,6 +170,8 @@ static struct json *node_to_json(const struct node *node) {
     if (node->type == NODE_FILE) {
         json_add(object, "size", json_new_u64(node->size));
         json_add(object, "mtime_ns", json_new_u64((uint64_t)node->mtime_ns));
+        json_add(object, "ctime_ns", json_new_u64((uint64_t)node->ctime_ns));
+        json_add(object, "inode", json_new_u64(node->inode));
     }
     add_encoded(object, "target", node->target);
     add_encoded(object, "blob", node->blob);
@@ -180,7 +182,7 @@ static struct json *node_to_json(const struct node *node) {
 
 static int node_from_json(const struct json *object, struct node *node) {
     const char *type = json_get_string(object, "type");
-    uint64_t mode, uid, gid, size = 0, mtime = 0;
+    uint64_t mode, uid, gid, size = 0, mtime = 0, ctime = 0, inode = 0;
     int i = 0;
 
     while (i < NODE_TYPES && (!type || strcmp(type, type_names[i]) != 0))
@@ -197,11 +199,16 @@ static int node_from_json(const struct json *object, struct node *node) {
     if (node->type == NODE_FILE && (json_u64(json_get(object, "size"), &size) < 0 ||
                                     json_u64(json_get(object, "mtime_ns"), &mtime) < 0))
         return -EINVAL;
+    if (json_get(object, "inode") && (json_u64(json_get(object, "ctime_ns"), &ctime) < 0 ||
+                                      json_u64(json_get(object, "inode"), &inode) < 0))
+        return -EINVAL;
     node->mode = (mode_t)mode;
     node->uid = (uid_t)uid;
     node->gid = (gid_t)gid;
     node->size = size;
     node->mtime_ns = (int64_t)mtime;
+    node->ctime_ns = (int64_t)ctime;
+    node->inode = inode;
     node->target = decode(json_get_string(object, "target"));
     node->blob = decode(json_get_string(object, "blob"));
     node->capability = decode(json_get_string(object, "capability"));

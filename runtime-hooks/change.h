@@ -26,11 +26,12 @@ struct node {
     uint64_t room;    /* NODE_FILE: bytes on the disk where it was read; else 0 */
     int64_t mtime_ns; /* NODE_FILE: since the epoch */
     int64_t ctime_ns; /* NODE_FILE: the last change to it where it was read; else 0 */
+    uint64_t inode;   /* NODE_FILE: its number there; else 0 */
+    bool several;     /* NODE_FILE: it had further names there */
     char *target;     /* NODE_SYMLINK */
     char *blob;       /* NODE_FILE: file in the journal's blob directory; NULL until it is saved */
     char *capability; /* NODE_FILE: security.capability in hex; NULL: none */
     char *same_as;    /* NODE_FILE: an earlier path of the set that is the same inode, or NULL */
-    uint64_t inode;   /* NODE_FILE with several names: its number where it was read; else 0 */
 };
 
 struct change {
@@ -105,9 +106,10 @@ int changes_apply(const struct changes *changes, enum side side, int root, int b
  * brought back; else it is as it was, and what others have written there meanwhile is not ours to undo. */
 int changes_commit(const struct changes *changes, int root, int blobs, bool *ret_begun, struct err *err);
 
-/* 0 when all paths below root are on that side, content included; else -ESTALE, naming the first.
- */
-int changes_check(const struct changes *changes, enum side side, int root, int blobs,
+/* 0 when all paths below root are on that side, content included; else -ESTALE, naming the first. resting:
+ * nothing runs there, so that what still has the number, size and time of change (which nobody can set) of the
+ * file that was read is that file, of a layer below, and is not read again. */
+int changes_check(const struct changes *changes, enum side side, bool resting, int root, int blobs,
                   struct err *err);
 
 /* 0 when nobody but the patch has changed its paths, so that undoing it overwrites nothing of others; else

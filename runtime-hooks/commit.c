@@ -298,11 +298,18 @@ int changes_commit(const struct changes *changes, int root, int blobs, bool *ret
     return apply(&pass, ret_begun);
 }
 
-static int check_one(const struct pass *pass, const struct change *change) {
+/* node_same() has told that size, owner and mode are. */
+static bool is_untouched(const struct node *found, const struct node *node) {
+    return node->type == NODE_FILE && node->inode && found->inode == node->inode && found->ctime_ns == node->ctime_ns;
+}
+
+static int check_one(const struct pass *pass, const struct change *change, bool resting) {
+    const struct node *node = wanted(pass, change);
     struct node found = {0};
     _cleanup_close_ int fd = -1;
     int r = node_read(pass->root, change->path, &found, &fd, pass->err);
-    bool same = r == 0 && is_wanted(pass, change, &found, fd);
+    bool same = r == 0 && ((resting && node_same(&found, node) && is_untouched(&found, node)) ||
+                           is_wanted(pass, change, &found, fd));
 
     node_free(&found);
     if (r < 0)
@@ -345,12 +352,12 @@ int changes_check_own(const struct changes *changes, bool interrupted, int root,
     return 0;
 }
 
-int changes_check(const struct changes *changes, enum side side, int root, int blobs,
+int changes_check(const struct changes *changes, enum side side, bool resting, int root, int blobs,
                   struct err *err) {
     struct pass pass = {.changes = changes, .side = side, .root = root, .blobs = blobs, .err = err};
     int r = 0;
 
     for (size_t i = 0; i < changes->n && r == 0; i++)
-        r = check_one(&pass, &changes->list[i]);
+        r = check_one(&pass, &changes->list[i], resting);
     return r;
 }

@@ -357,15 +357,15 @@ static void name_links(struct changes *changes) {
     for (size_t i = 0; i < changes->n; i++) {
         struct change *later = &changes->list[i];
 
-        if (!later->before.inode && !later->after.inode)
+        if (!later->before.several && !later->after.several)
             continue;
         for (size_t k = 0; k < i; k++) {
             const struct change *first = &changes->list[k];
 
-            if (later->before.inode && later->before.inode == first->before.inode &&
+            if (later->before.several && later->before.inode == first->before.inode &&
                 !later->before.same_as)
                 later->before.same_as = io_strdup(first->path);
-            if (later->after.inode && later->after.inode == first->after.inode &&
+            if (later->after.several && later->after.inode == first->after.inode &&
                 !later->after.same_as)
                 later->after.same_as = io_strdup(first->path);
         }

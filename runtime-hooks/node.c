@@ -102,7 +102,8 @@ static int fill_node(int parent, const char *base, const struct stat *st, struct
         node->type = NODE_FILE;
         node->size = (uint64_t)st->st_size;
         node->room = (uint64_t)st->st_blocks * 512;
-        node->inode = st->st_nlink > 1 ? st->st_ino : 0;
+        node->inode = st->st_ino;
+        node->several = st->st_nlink > 1;
         node->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
         node->ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
         node->capability = read_capability(*fd);
@@ -155,12 +156,15 @@ static int copy_range(int from, int to, off_t start, off_t end) {
             return -errno;
         if (n == 0)
             return -ESTALE; /* it became shorter meanwhile */
+        /* Starts the writing, on an overlay too, where sync_file_range() does nothing: the syncs that follow find
+         * it under way, and a journal of the file system commits all files at once. */
+        posix_fadvise(to, start - n, n, POSIX_FADV_DONTNEED);
     }
     return 0;
 }
 
 int node_copy_bytes(int from, int to, uint64_t size) {
-    off_t end = (off_t)size, hole = 0;
+    off_t end = (off_t)size, hole = 0, written = 0;
     int r = 0;
 
     while (r == 0 && hole < end) {
@@ -169,9 +173,12 @@ int node_copy_bytes(int from, int to, uint64_t size) {
         if ((data < 0 && errno == ENXIO) || data >= end)
             break;
         hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
-        r = hole < 0 ? -errno : copy_range(from, to, data, hole < end ? hole : end);
+        written = hole < end ? hole : end;
+        r = hole < 0 ? -errno : copy_range(from, to, data, written);
     }
-    return r < 0 ? r : ftruncate(to, end) < 0 ? -errno : 0;
+    if (r == 0 && written < end && ftruncate(to, end) < 0)
+        r = -errno;
+    return r;
 }
 
 bool node_same_bytes(int a, int b) {

@@ -19,6 +19,7 @@
 #include "runtime-hooks/plan.h"
 #include "runtime-hooks/proven.h"
 #include "runtime-hooks/record.h"
+#include "runtime-hooks/replaced.h"
 #include "runtime-hooks/volume.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/event.h"
@@ -42,6 +43,7 @@ struct job {
     const struct manager *locked; /* whose that is */
     struct hold *hold; /* NULL: the container is not to be changed */
     bool begun; /* the container may have been changed */
+    struct replaced replaced;
     pid_t heir;
 };
 
@@ -52,6 +54,7 @@ static void job_free(struct job *job) {
     if (job->hold)
         munmap(job->hold, sizeof(*job->hold));
     cleanup_closep(&job->lock);
+    replaced_free(&job->replaced);
     target_close(&job->target);
     journal_close(&job->journal);
     plan_free(&job->plan);
@@ -106,7 +109,7 @@ static int undo(struct job *job, struct err *err) {
     int r = changes_apply(&journal->changes, SIDE_BEFORE, job->target.root, journal->blobs, err);
 
     if (r == 0)
-        r = changes_check(&journal->changes, SIDE_BEFORE, job->target.root, journal->blobs, err);
+        r = changes_check(&journal->changes, SIDE_BEFORE, false, job->target.root, journal->blobs, err);
     if (r < 0)
         return r;
     if (journal->state != JOURNAL_COMMITTING) {
@@ -303,6 +306,7 @@ static int commit(struct job *job, struct err *err) {
     r = journal_write(journal, JOURNAL_COMMITTING, err);
     if (r < 0)
         return r;
+    replaced_open(&journal->changes, job->target.root, &job->replaced);
     r = changes_commit(&journal->changes, job->target.root, journal->blobs, &job->begun, err);
     if (r == 0)
         r = job->manager->verify(job->request, &job->target, &job->plan, err);
@@ -327,6 +331,7 @@ static int take_effect(struct job *job, struct err *err) {
     job->restarted = record_restarts(&pickup);
     if (r < 0)
         return r;
+    replaced_drop(&job->replaced);
     set_in(job, true); /* first: the heir takes it back when the journal says that it is not proven */
     return journal_write(journal, JOURNAL_PROVEN, err);
 }

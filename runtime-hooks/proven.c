@@ -241,8 +241,8 @@ static int apply_one(const char *dir, struct journal *journal, int root, struct 
     if (r < 0)
         return r;
     drop_missing_caches(&changes, root);
-    r = changes_check(&changes, SIDE_BEFORE, root, blobs, err);
-    if (r == -ESTALE && changes_check(&changes, SIDE_AFTER, root, blobs, NULL) == 0)
+    r = changes_check(&changes, SIDE_BEFORE, true, root, blobs, err);
+    if (r == -ESTALE && changes_check(&changes, SIDE_AFTER, false, root, blobs, NULL) == 0)
         return 1;
     if (r == 0)
         r = journal_begin(journal, err);

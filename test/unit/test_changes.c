@@ -10,8 +10,11 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <sys/mman.h>
 #include <sys/xattr.h>
 
+#include "runtime-hooks/replaced.h"
+#include "shim/base/json.h"
 #include "test/unit/trees.h"
 
 /* A mark of overlayfs, of whichever kind the file system takes. */
@@ -46,7 +49,7 @@ static void link_becomes_a_directory(void **state) {
         begin(&journal);
         assert_int_equal(journal.changes.n, 5);
         assert_int_equal(changes_find(&journal.changes, "/a/same")->before.type, NODE_ABSENT);
-        assert_int_equal(changes_check(&journal.changes, SIDE_BEFORE, root, journal.blobs, &err), 0);
+        assert_int_equal(changes_check(&journal.changes, SIDE_BEFORE, false, root, journal.blobs, &err), 0);
         assert_int_equal(journal_write(&journal, JOURNAL_COMMITTING, &err), 0);
         assert_int_equal(changes_apply(&journal.changes, SIDE_AFTER, root, journal.blobs, &err), 0);
         shell("cmp root/a/same root/b/same && cmp root/a/sub/same root/b/same && test -e root/a/new && ! test -h root/a &&"
@@ -54,7 +57,7 @@ static void link_becomes_a_directory(void **state) {
         new = photograph();
         for (int i = 0; i < 2; i++)
             if (changes_apply(&journal.changes, SIDE_BEFORE, root, journal.blobs, &err) < 0 ||
-                changes_check(&journal.changes, SIDE_BEFORE, root, journal.blobs, &err) < 0)
+                changes_check(&journal.changes, SIDE_BEFORE, false, root, journal.blobs, &err) < 0)
                 fail_msg("%s", err.text);
     }
     again = photograph();
@@ -94,6 +97,41 @@ static void changed_by_others(void **state) {
         shell(cases[i].deed);
         if (changes_check_own(&journal.changes, false, root, journal.blobs, &err) != cases[i].proven ||
             changes_check_own(&journal.changes, true, root, journal.blobs, &err) != cases[i].interrupted)
+            fail_msg("%s: %s", cases[i].deed, err.text);
+    }
+}
+
+/* Where nothing runs, what is the very file that was read is not read again; whatever was done to it meanwhile, it is. */
+static void untouched_while_resting(void **state) {
+    static const struct {
+        const char *deed;
+        int resting, running;
+    } cases[] = {
+        {"true", 0, 0},
+        {"truncate -s 0 data/journal/box/1/blobs/b0", 0, -ESTALE}, /* what it was compared with, had it been */
+        {"printf 2 >root/f; touch -d @1000 root/f", -ESTALE, -ESTALE},
+        {"printf 1 >root/f; touch -d @1000 root/f", 0, 0},
+        {"printf 1 >root/f; touch -d @1000 root/f; truncate -s 0 data/journal/box/1/blobs/b0", -ESTALE, -ESTALE},
+        {"printf 1 >root/g; mv root/g root/f; touch -d @1000 root/f; truncate -s 0 data/journal/box/1/blobs/b0", -ESTALE, -ESTALE},
+        {"chmod 600 root/f", -ESTALE, -ESTALE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_journal_ struct journal journal = {.lock = -1, .blobs = -1};
+        _cleanup_json_ struct json *kept = NULL;
+        _cleanup_changes_ struct changes changes = {0};
+        _cleanup_close_ int root = -1;
+        struct err err = {0};
+
+        shell("rm -rf root upper data; mkdir -p root upper data; printf 1 >root/f; touch -d @1000 root/f; printf 22 >upper/f; sleep 0.02");
+        root = open_dir("root");
+        begin(&journal);
+        kept = changes_to_json(&journal.changes);
+        assert_int_equal(changes_from_json(kept, &changes, &err), 0);
+        shell(cases[i].deed);
+        if (changes_check(&changes, SIDE_BEFORE, true, root, journal.blobs, &err) != cases[i].resting ||
+            changes_check(&changes, SIDE_BEFORE, false, root, journal.blobs, &err) != cases[i].running)
             fail_msg("%s: %s", cases[i].deed, err.text);
     }
 }
@@ -168,6 +206,52 @@ static void written_before_the_commit(void **state) {
     }
 }
 
+static size_t resident_pages(const char *path) {
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    unsigned char pages[64] = {0};
+    void *map = mmap(NULL, sizeof(pages) * 4096, PROT_READ, MAP_SHARED, fd, 0);
+    size_t n = 0;
+
+    assert_true(map != MAP_FAILED);
+    assert_int_equal(mincore(map, sizeof(pages) * 4096, pages), 0);
+    for (size_t i = 0; i < sizeof(pages); i++)
+        n += pages[i] & 1;
+    munmap(map, sizeof(pages) * 4096);
+    return n;
+}
+
+/* What was read of an old file is no longer in memory when it has been replaced; on a disk, so not in /tmp. */
+static void replaced_is_given_back(void **state) {
+    char dir[] = "/var/tmp/opatch-test-XXXXXX";
+    _cleanup_free_ char *command = NULL, *file = NULL;
+    _cleanup_changes_ struct changes changes = {0};
+    _cleanup_close_ int root = -1;
+    struct replaced replaced;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    file = io_format("%s/old", dir);
+    command = io_format("cd %s && head -c 262144 /dev/zero >old && sync old && cat old >/dev/null", dir);
+    assert_int_equal(system(command), 0);
+    root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < 2; i++)
+        changes_add(&changes, i == 0 ? "/none" : "/old")->before = (struct node){.type = NODE_FILE, .size = 262144};
+    replaced_open(&changes, root, &replaced);
+    assert_int_equal(replaced.n, 1);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(system(command), 0); /* its name is another's now */
+    assert_int_equal(resident_pages(file), 64);
+    replaced_drop(&replaced);
+    assert_int_equal(resident_pages(file), 64);
+    free(file);
+    file = io_format("/proc/self/fd/%d", replaced.files[0]);
+    assert_int_equal(resident_pages(file), 0);
+    replaced_free(&replaced);
+    free(command);
+    command = io_format("rm -r %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
 /* A set that the host has no room for, or that would keep it busy, is refused; holes stay holes. */
 static void too_big(void **state) {
     static const struct {
@@ -209,8 +293,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(link_becomes_a_directory, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(changed_by_others, set_up_bare, tear_down_bare),
+        cmocka_unit_test_setup_teardown(untouched_while_resting, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(written_while_staged, set_up_bare, tear_down_bare),
         cmocka_unit_test_setup_teardown(written_before_the_commit, set_up_bare, tear_down_bare),
+        cmocka_unit_test(replaced_is_given_back),
         cmocka_unit_test_setup_teardown(too_big, set_up_bare, tear_down_bare),
     };
 

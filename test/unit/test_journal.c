@@ -120,7 +120,7 @@ static int recover(struct err *err) {
     if (r == 0)
         r = changes_apply(&journal.changes, SIDE_BEFORE, root, journal.blobs, err);
     if (r == 0)
-        r = changes_check(&journal.changes, SIDE_BEFORE, root, journal.blobs, err);
+        r = changes_check(&journal.changes, SIDE_BEFORE, false, root, journal.blobs, err);
     if (r == 0)
         r = journal_remove(&journal, err);
     return r < 0 ? r : 1;
@@ -146,11 +146,11 @@ static void there_and_back(void **state) {
     assert_int_equal(journal_write(&journal, JOURNAL_COMMITTING, &err), 0);
     for (int i = 0; i < 2; i++)
         if (changes_apply(&journal.changes, SIDE_AFTER, root, journal.blobs, &err) < 0 ||
-            changes_check(&journal.changes, SIDE_AFTER, root, journal.blobs, &err) < 0)
+            changes_check(&journal.changes, SIDE_AFTER, false, root, journal.blobs, &err) < 0)
             fail_msg("%s", err.text);
     new = photograph();
     assert_string_not_equal(old, new);
-    assert_int_equal(changes_check(&journal.changes, SIDE_BEFORE, root, journal.blobs, &err),
+    assert_int_equal(changes_check(&journal.changes, SIDE_BEFORE, false, root, journal.blobs, &err),
                      -ESTALE);
     journal_close(&journal);
     if (recover(&err) != 1)
