@@ -189,6 +189,14 @@ static char *purl(const struct patch_request *request, const struct target *targ
     return io_format("pkg:%s/%s%s@%s?arch=%s", types[i].type, space, name, version, step->arch);
 }
 
+static bool has_product(const struct json *products, const char *id) {
+    const struct json *product = products->first;
+
+    while (product && strcmp(json_get_string(product, "@id"), id) != 0)
+        product = product->next;
+    return product;
+}
+
 /* An OpenVEX 0.2.0 document with one statement: this container's product is fixed. Another patch makes another one. */
 static struct json *vex(const struct patch_request *request, const struct target *target, const struct plan *plan) {
     _cleanup_free_ char *cve = encode(request->cve);
@@ -211,7 +219,7 @@ static struct json *vex(const struct patch_request *request, const struct target
     for (size_t i = 0; i < plan->n; i++) {
         _cleanup_free_ char *id = purl(request, target, &plan->steps[i]);
 
-        if (plan->steps[i].dependency)
+        if (plan->steps[i].dependency || has_product(products, id)) /* of npm and pip there are several copies */
             continue;
         node = json_append(products, json_new(JSON_OBJECT));
         json_add(node, "@id", json_new_string(id));

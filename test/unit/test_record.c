@@ -13,11 +13,12 @@
 #include "shim/base/json.h"
 #include "test/unit/trees.h"
 
-/* The document of a patch that has one step and a dependency. */
+/* The document of a patch of two copies, and a dependency. */
 static struct json *result_of(const char *manager, char *name, char *to, int root) {
     const struct patch_request request = {.id = "box", .cve = "CVE-2024-1", .manager = manager, .package = name, .fixed = to};
     const struct target target = {.root = root};
     struct package_step steps[] = {{.name = name, .arch = (char[]){"amd64"}, .from = (char[]){"0"}, .to = to, .place = (char[]){""}},
+                                   {.name = name, .arch = (char[]){"amd64"}, .from = (char[]){"0"}, .to = to, .place = (char[]){"/b"}},
                                    {.name = (char[]){"other"}, .arch = (char[]){"all"}, .from = (char[]){""},
                                     .to = (char[]){"1"}, .place = (char[]){""}, .dependency = true}};
     const struct plan plan = {steps, ARRAY_SIZE(steps)};
