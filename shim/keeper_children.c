@@ -17,6 +17,7 @@
 #include "shim/monitor.h"
 #include "shim/runtime.h"
 
+#define TRAINER_NICENESS 10 /* a tenth of the weight of others; nice 19 would be a seventieth, too little beside a busy host */
 #define RETRY_FIRST_MS 100
 #define RETRY_LAST_MS 30000
 #define MONITOR_PROVEN_NS UINT64_C(60000000000) /* after that long a crash counts as the first */
@@ -159,7 +160,7 @@ static void start_child(struct keeper *keeper, enum child_kind kind, const char 
     if (shared_fd(s, HELD_CHILD) < 0) {
         atomic_store(&s->child_kind, kind);
         r = start_program(s, HELD_CHILD, kind == CHILD_TRAIN ? train : patch, NULL, 0,
-                          kind == CHILD_TRAIN ? 19 : 0);
+                          kind == CHILD_TRAIN ? TRAINER_NICENESS : 0);
     }
     if (r < 0)
         say_not_started(keeper, kind, r);
