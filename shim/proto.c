@@ -52,6 +52,13 @@ static bool take_fds(const struct cmsghdr *cmsg, int ret_fds[MESSAGE_MAX_FDS]) {
     return n <= MESSAGE_MAX_FDS;
 }
 
+/* Whatever a peer says is kept, printed and matched: a name or a number, in plain letters. */
+static bool is_word(const char *text, size_t size) {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-";
+
+    return memchr(text, 0, size) && !text[strspn(text, letters)];
+}
+
 static int receive(int socket, int flags, struct message *ret_message,
                    int ret_fds[MESSAGE_MAX_FDS]) {
     struct iovec iov = {ret_message, sizeof(*ret_message)};
@@ -76,8 +83,8 @@ static int receive(int socket, int flags, struct message *ret_message,
             fit = take_fds(cmsg, ret_fds) && fit;
     if (!fit || n != sizeof(*ret_message) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
         ret_message->type >= MESSAGE_TYPES ||
-        !memchr(ret_message->text, 0, sizeof(ret_message->text)) ||
-        !memchr(ret_message->alarm, 0, sizeof(ret_message->alarm))) {
+        !is_word(ret_message->text, sizeof(ret_message->text)) ||
+        !is_word(ret_message->alarm, sizeof(ret_message->alarm))) {
         close_all(ret_fds);
         return -EPROTO;
     }

@@ -39,8 +39,8 @@ struct message {
  * marked in value's bits by the caller). Negative errno; -EAGAIN when the peer does not read. */
 int message_send(int socket, const struct message *message, const int *fds, unsigned n_fds);
 
-/* Receives one; ret_fds has MESSAGE_MAX_FDS places, -1 where none came. -EPROTO for a wrong size,
- * unknown type or unterminated text, -ECONNRESET at the end. */
+/* Receives one; ret_fds has MESSAGE_MAX_FDS places, -1 where none came. -EPROTO for a wrong size, an
+ * unknown type, and texts that are unterminated or not of letters, digits and '-'; -ECONNRESET at the end. */
 int message_receive(int socket, struct message *ret_message, int ret_fds[MESSAGE_MAX_FDS]);
 
 /* The same without taking it from the socket; one that carries descriptors is -EPROTO. */
