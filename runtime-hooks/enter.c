@@ -160,7 +160,6 @@ static int limit(const struct inside *inside, struct err *err) {
 
     if (inside->scratch >= 0)
         keep = (keep | FILE_CAPABILITIES) & ~HOST_CAPABILITIES;
-    umask(022);
     if (inside->target->filters)
         r = filters_install(inside->target->filters, err);
     return r < 0 ? r : drop_capabilities(keep, err);

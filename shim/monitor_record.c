@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shim/base/cleanup.h"
@@ -18,7 +19,7 @@
 static FILE *create(const char *dir, const char *name, struct err *err) {
     _cleanup_free_ char *path = io_format("%s/%s", dir, name);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    FILE *file = fd < 0 || fchmod(fd, 0644) < 0 ? NULL : fdopen(fd, "w");
 
     if (!file) {
         err_errno(err, errno, "%s: cannot create", path);

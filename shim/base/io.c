@@ -153,20 +153,29 @@ int io_replace_volatile(int dirfd, const char *path, const void *data, size_t si
     return replace(dirfd, path, data, size, mode, uid, gid, false, err);
 }
 
+static int make_directory(const char *path, mode_t mode, struct err *err) {
+    mode_t before = umask(0);
+    int code = mkdir(path, mode) < 0 && errno != EEXIST ? errno : 0;
+
+    umask(before);
+    return code ? err_errno(err, code, "%s: cannot create directory", path) : 0;
+}
+
 int io_mkdir_p(const char *path, mode_t mode, struct err *err) {
     _cleanup_free_ char *copy = io_strdup(path);
 
     for (char *p = copy + 1; *p; p++) {
+        int r;
+
         if (*p != '/')
             continue;
         *p = '\0';
-        if (mkdir(copy, mode) < 0 && errno != EEXIST)
-            return err_errno(err, errno, "%s: cannot create directory", copy);
+        r = make_directory(copy, mode, err);
+        if (r < 0)
+            return r;
         *p = '/';
     }
-    if (mkdir(copy, mode) < 0 && errno != EEXIST)
-        return err_errno(err, errno, "%s: cannot create directory", copy);
-    return 0;
+    return make_directory(copy, mode, err);
 }
 
 /* A directory on the way down: a descriptor for each would end at the limit of them. */

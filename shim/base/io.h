@@ -36,7 +36,7 @@ void io_replace_abandon(int dirfd, const char *path, pid_t writer);
 int io_replace_volatile(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
                         uid_t uid, gid_t gid, struct err *err);
 
-/* mkdir -p with this mode for what is missing; existing directories are not changed. */
+/* mkdir -p with this mode, whatever the umask, for what is missing; existing directories are not changed. */
 int io_mkdir_p(const char *path, mode_t mode, struct err *err);
 
 /* Makes the directory and waits for its lock (flock(2)), which is held until the descriptor is closed. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -76,6 +77,7 @@ static void child(const struct spawn *spawn, int in, int out, int errors, int re
     for (int i = 1; i < NSIG; i++)
         signal(i, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    umask(022); /* what a package is unpacked with is not who called us's */
     setsid(); /* /dev/tty would be the terminal of who called us */
     arrange_descriptors(in, out, errors);
     r = spawn->setup ? spawn->setup(spawn->setup_data, &err) : 0;

@@ -142,6 +142,24 @@ static void removes_trees_without_following_links(void **state) {
     assert_int_equal(io_mkdir_p("/dev/null/x", 0700, NULL), -ENOTDIR);
 }
 
+static void directories_have_their_mode_under_any_umask(void **state) {
+    static const mode_t masks[] = {0, 022, 077, 0777};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(masks); i++) {
+        _cleanup_free_ char *name = io_format("mask%zu", i), *path = io_format("%s/%s/below", dir, name);
+        mode_t before = umask(masks[i]);
+        struct stat st;
+
+        assert_int_equal(io_mkdir_p(path, 0755, NULL), 0);
+        assert_int_equal(umask(before), masks[i]);
+        assert_int_equal(fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW), 0);
+        assert_int_equal(st.st_mode, S_IFDIR | 0755);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode, S_IFDIR | 0755);
+    }
+}
+
 /* Deeper than there are descriptors, and than a path is long. */
 static void removes_deep_trees(void **state) {
     struct rlimit old, few;
@@ -264,6 +282,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(leaves_nothing_behind_a_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(follows_no_link, set_up, tear_down),
         cmocka_unit_test_setup_teardown(removes_trees_without_following_links, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(directories_have_their_mode_under_any_umask, set_up, tear_down),
         cmocka_unit_test_setup_teardown(removes_deep_trees, set_up, tear_down),
         cmocka_unit_test(parses_numbers_strictly),
         cmocka_unit_test(hashes_like_fnv1a),

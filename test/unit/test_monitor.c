@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "nn/random.h"
@@ -363,6 +364,29 @@ static void watched_container_teaches_nothing(void **state) {
     io_remove_tree(AT_FDCWD, dir, NULL);
 }
 
+/* The trainer's account is another, and the umask is that of whoever started the container. */
+static void trainer_can_read_what_is_recorded(void **state) {
+    static const char *const names[] = {"windows.csv", "evidence.jsonl"};
+    struct rig *rig = *state;
+    char top[] = "/tmp/opatch-monitor-XXXXXX";
+    _cleanup_free_ char *dir = mkdtemp(top) ? io_format("%s/run", top) : NULL;
+    mode_t before = umask(077);
+    struct stat st;
+
+    assert_int_equal(recording_open(&rig->m.learning, dir, NULL), 0);
+    umask(before);
+    recording_close(&rig->m.learning);
+    assert_int_equal(stat(dir, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0755);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        _cleanup_free_ char *path = io_format("%s/%s", dir, names[i]);
+
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0644);
+    }
+    io_remove_tree(AT_FDCWD, top, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(quiet_service_does_not_alarm, set_up, tear_down),
@@ -372,6 +396,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(patch_that_was_not_asked_for_is_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hold_that_nobody_read_is_sent_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(training_that_nobody_read_of_is_asked_for_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(trainer_can_read_what_is_recorded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(watched_container_teaches_nothing, set_up, tear_down),
     };
 

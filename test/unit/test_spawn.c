@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -116,6 +117,14 @@ static void there_is_no_terminal(void **state) {
                 "none\nleads\n");
 }
 
+static void the_umask_is_nobody_elses(void **state) {
+    mode_t before = umask(077);
+
+    (void)state;
+    assert_says((char[]){"umask"}, "0022\n");
+    umask(before);
+}
+
 static void a_deadline_ends_the_group(void **state) {
     struct spawn spawn = {.argv = shell, .timeout_ms = 100};
 
@@ -132,6 +141,7 @@ int main(void) {
         cmocka_unit_test(stdin_is_empty_and_nobody_elses),
         cmocka_unit_test(a_failure_has_the_last_line_if_there_is_one),
         cmocka_unit_test(there_is_no_terminal),
+        cmocka_unit_test(the_umask_is_nobody_elses),
         cmocka_unit_test(a_deadline_ends_the_group),
     };
 
