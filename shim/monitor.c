@@ -25,7 +25,7 @@ static const char *const calls[] = {
     "madvise",     "futex",        "clock_gettime", "gettimeofday", "fcntl",
     "rt_sigreturn", "rt_sigprocmask",
     "restart_syscall", "getpid",   "gettid",      "tgkill",       "getrandom",     "readlink",
-    "readlinkat",  "exit",         "exit_group",  "timerfd_settime", "dup",        "ftruncate",
+    "readlinkat",  "exit",         "exit_group",  "timerfd_settime", "dup",
     NULL};
 
 /* Of monitors that fail one after the other, the first, second, fourth, eighth … tell. */

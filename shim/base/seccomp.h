@@ -10,5 +10,6 @@
 int seccomp_number(uint32_t audit_arch, const char *name);
 
 /* Allows this process the calls of a NULL-ended list; any other is an error EPERM to it, or the end
- * of the process when it would gain a new program, process kind or connection. For good. */
+ * of the process when it would gain a new program, process kind or connection. Of fcntl only what looks at
+ * or copies a descriptor, of tgkill only signals to itself. For good. */
 int seccomp_confine(const char *const *calls, struct err *err);
