@@ -44,7 +44,13 @@ struct recording {
     FILE *windows, *evidence; /* NULL: not recorded */
     int steady_fd;
     uint64_t rows, active_rows, steady_rows;
+    uint64_t bytes; /* of evidence */
 };
+
+/* Beyond either nothing is added: what is recorded can be read again, and a container that opens other files
+ * all the time does not fill the host's disk. */
+#define RECORDING_MAX_ROWS 360000 /* ten hours */
+#define RECORDING_MAX_BYTES (UINT64_C(128) << 20)
 
 #define MONITOR_NEWS 256 /* of an alarm: what comes beyond is told no more */
 #define ALARM_CAUSES 24

@@ -12,8 +12,6 @@
 #include "shim/base/json.h"
 #include "shim/monitor.h"
 
-#define RECORDING_MAX_ROWS 360000 /* ten hours; beyond that nothing is added */
-
 /* Readable for the trainer's account, which is handed the directory open; nobody else can walk to it
  * through the data directory. */
 static FILE *create(const char *dir, const char *name, struct err *err) {
@@ -41,7 +39,7 @@ int recording_open(struct recording *recording, const char *dir, struct err *err
 }
 
 bool recording_is_full(const struct recording *recording) {
-    return recording->rows >= RECORDING_MAX_ROWS;
+    return recording->rows >= RECORDING_MAX_ROWS || recording->bytes >= RECORDING_MAX_BYTES;
 }
 
 /* The first line says when the first window began, so that moments can be found in the rows. */
@@ -68,12 +66,14 @@ struct json *monitor_evidence_json(const struct evidence *e, uint64_t row) {
     return object;
 }
 
-static void add_evidence(FILE *file, const struct evidence *e, uint64_t row) {
-    _cleanup_json_ struct json *line = monitor_evidence_json(e, row);
+static void add_evidence(struct recording *recording, const struct evidence *e) {
+    _cleanup_json_ struct json *line = monitor_evidence_json(e, recording->rows);
     _cleanup_free_ char *text = NULL;
+    size_t size;
 
-    text = json_print(line, NULL);
-    fprintf(file, "%s\n", text);
+    text = json_print(line, &size);
+    fprintf(recording->evidence, "%s\n", text);
+    recording->bytes += size + 1;
 }
 
 /* As "%.9g" would, at a twentieth of its cost for what almost every count is: a small whole number. */
@@ -112,7 +112,7 @@ void recording_add(struct recording *recording, const struct monitor *m) {
     for (size_t i = m->recent.evidences; i-- > 0;) {
         if (m->recent.evidence[i].row != m->recent.rows - 1)
             break;
-        add_evidence(recording->evidence, &m->recent.evidence[i], recording->rows);
+        add_evidence(recording, &m->recent.evidence[i]);
     }
     recording->rows++;
     recording->active_rows += active;

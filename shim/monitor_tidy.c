@@ -18,13 +18,15 @@ struct run {
 
 static bool look_at(int dir_fd, const char *name, struct run *ret_run) {
     _cleanup_free_ char *csv = io_format("%s/windows.csv", name), *steady = io_format("%s/steady", name);
-    _cleanup_free_ char *text = NULL;
-    struct stat st;
+    _cleanup_free_ char *evidence = io_format("%s/evidence.jsonl", name), *text = NULL;
+    struct stat st, more;
     size_t size;
 
     if (name[0] == '.' || fstatat(dir_fd, csv, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
     *ret_run = (struct run){.time = st.st_mtime, .size = (uint64_t)st.st_size};
+    if (fstatat(dir_fd, evidence, &more, AT_SYMLINK_NOFOLLOW) == 0)
+        ret_run->size += (uint64_t)more.st_size;
     snprintf(ret_run->name, sizeof(ret_run->name), "%s", name);
     if (io_read_file(dir_fd, steady, 32, &text, &size, NULL) == 0)
         ret_run->steady = strtoull(text, NULL, 10);

@@ -364,6 +364,40 @@ static void watched_container_teaches_nothing(void **state) {
     io_remove_tree(AT_FDCWD, dir, NULL);
 }
 
+/* What opens new files all the time is learnt from what is recorded until then. */
+static void recording_of_much_evidence_ends(void **state) {
+    struct rig *rig = *state;
+    struct monitor *m = &rig->m;
+    char dir[] = "/tmp/opatch-monitor-XXXXXX";
+    uint64_t rows, written;
+    struct stat st;
+    _cleanup_free_ char *path = mkdtemp(dir) ? io_format("%s/evidence.jsonl", dir) : NULL;
+
+    assert_int_equal(recording_open(&m->learning, dir, NULL), 0);
+    m->learning.bytes = RECORDING_MAX_BYTES - 100000;
+    m->config.learn_seconds = 18000;
+    m->phase = PHASE_LEARNING;
+    messages(rig, MESSAGE_TRAIN, NULL);
+    for (unsigned i = 0; i < 1000; i++) {
+        char what[32];
+
+        snprintf(what, sizeof(what), "/srv/file%u", i);
+        tally_add_evidence(rig->tally, EVIDENCE_OPEN, "server", what);
+        tally_add_evidence(rig->tally, EVIDENCE_WRITE, "server", what);
+        step(rig);
+    }
+    assert_true(recording_is_full(&m->learning));
+    assert_int_equal(messages(rig, MESSAGE_TRAIN, NULL), 1);
+    rows = m->learning.rows;
+    step(rig);
+    assert_int_equal(m->learning.rows, rows);
+    written = m->learning.bytes - (RECORDING_MAX_BYTES - 100000);
+    recording_close(&m->learning);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, written);
+    io_remove_tree(AT_FDCWD, dir, NULL);
+}
+
 /* The trainer's account is another, and the umask is that of whoever started the container. */
 static void trainer_can_read_what_is_recorded(void **state) {
     static const char *const names[] = {"windows.csv", "evidence.jsonl"};
@@ -396,6 +430,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(patch_that_was_not_asked_for_is_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hold_that_nobody_read_is_sent_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(training_that_nobody_read_of_is_asked_for_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(recording_of_much_evidence_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(trainer_can_read_what_is_recorded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(watched_container_teaches_nothing, set_up, tear_down),
     };

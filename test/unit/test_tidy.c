@@ -12,6 +12,14 @@
 
 static char place[] = "/tmp/opatch-tidy.XXXXXX";
 
+static void add_file(const char *run, const char *name, off_t size) {
+    _cleanup_free_ char *path = io_format("%s/%s/%s", place, run, name);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+
+    assert_int_equal(ftruncate(fd, size), 0);
+    close(fd);
+}
+
 /* A recording of so many bytes, written that many seconds ago. */
 static void make_run(const char *name, off_t size, time_t ago, const char *steady) {
     _cleanup_free_ char *dir = io_format("%s/%s", place, name), *csv = io_format("%s/windows.csv", dir);
@@ -79,10 +87,21 @@ static void keeps_no_more_than_its_size(void **state) {
     assert_false(is_there("old"));
 }
 
+static void counts_evidence_too(void **state) {
+    (void)state;
+    make_run("old", 100, 300, "7\n");
+    make_run("new", 100, 100, "30\n");
+    add_file("new", "evidence.jsonl", RECORDINGS_MAX_SIZE - 150);
+    assert_int_equal(recordings_tidy(place), 30);
+    assert_true(is_there("new"));
+    assert_false(is_there("old"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(keeps_the_newest, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_no_more_than_its_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(counts_evidence_too, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
