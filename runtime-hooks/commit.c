@@ -122,7 +122,8 @@ static int sync_temporary(const struct pass *pass, const struct change *change) 
     if (parent < 0)
         return parent;
     temporary_name(pass, change, name);
-    fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    /* The container may have put a FIFO there, which would be waited for. */
+    fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
