@@ -34,6 +34,20 @@ static int open_bus(int bus, unsigned groups, int *ret_fd) {
     return r;
 }
 
+/* The next message of the kernel, which alone has no port. Who may administrate the host's network, as a
+ * container without one of its own, can send us what looks like one. */
+static ssize_t receive(int fd, char buffer[BUFFER]) {
+    struct sockaddr_nl from = {0};
+    ssize_t n;
+
+    do {
+        socklen_t size = sizeof(from);
+
+        n = recvfrom(fd, buffer, BUFFER, MSG_DONTWAIT, (struct sockaddr *)&from, &size);
+    } while (n >= 0 && from.nl_pid != 0);
+    return n;
+}
+
 int netlink_open_processes(int *ret_fd) {
     _cleanup_close_ int fd = -1;
     char buffer[256] = {0};
@@ -78,7 +92,7 @@ int netlink_read_processes(int fd, void (*visit)(void *data, const struct proces
     _Alignas(struct nlmsghdr) char buffer[BUFFER];
 
     for (;;) {
-        ssize_t n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+        ssize_t n = receive(fd, buffer);
         const struct nlmsghdr *header = (const struct nlmsghdr *)buffer;
         int left = (int)n;
 
@@ -111,7 +125,7 @@ static int ask(int fd, const struct nlmsghdr *request, mnl_cb_t parse, void *dat
         return -errno;
     if (poll(&answer, 1, ANSWER_TIMEOUT_MS) != 1)
         return -ETIMEDOUT;
-    n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+    n = receive(fd, buffer);
     if (n < 0 || mnl_cb_run(buffer, (size_t)n, 0, 0, parse, data) < 0)
         return -errno;
     return 0;
