@@ -51,7 +51,7 @@ static const char *native_arch(const struct dpkg_status *status) {
     for (size_t i = 0; i < ARRAY_SIZE(everywhere); i++) {
         const struct dpkg_package *package = dpkg_find(status, everywhere[i], NULL);
 
-        if (package && strcmp(package->arch, "all") != 0)
+        if (package && strcmp(package->arch, "all") != 0 && dpkg_arch_valid(package->arch))
             return package->arch;
     }
     return "amd64";

@@ -39,7 +39,7 @@ static int parse_line(const char *line, struct closure *closure) {
             return -EPROTO;
     }
     name[strcspn(name, ":")] = '\0';
-    if (!dpkg_name_valid(name) || (*to && !dpkg_version_valid(to)) || (removal && !*from))
+    if (!dpkg_name_valid(name) || (!removal && !dpkg_arch_valid(arch)) || (*to && !dpkg_version_valid(to)) || (removal && !*from))
         return -EPROTO;
     proposal = add(closure);
     proposal->name = io_strdup(name);
@@ -93,6 +93,11 @@ static char *fixed_version(const struct dpkg_package *package, const char *fixed
     return io_format("%.*s%s", epoch, package->version, fixed);
 }
 
+/* apt takes these for words of a command. */
+static bool is_nameable(const struct dpkg_package *package) {
+    return dpkg_name_valid(package->name) && dpkg_arch_valid(package->arch) && dpkg_version_valid(package->version);
+}
+
 int closure_targets(const struct dpkg_status *status, const char *source, const char *fixed,
                     char ***ret_targets, struct err *err) {
     char **targets;
@@ -102,6 +107,8 @@ int closure_targets(const struct dpkg_status *status, const char *source, const 
         const struct dpkg_package *package = &status->packages[i];
 
         installed += package->installed && strcmp(package->source, source) == 0;
+        if (is_target(package, source, fixed) && !is_nameable(package))
+            return err_set(err, EINVAL, "a package of source %s in the container is no package", source);
         if (package->unfinished && strcmp(package->source, source) == 0)
             return err_set(err, EPERM, "%s is only half installed in the container; run dpkg --configure -a",
                            package->name);

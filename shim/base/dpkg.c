@@ -267,6 +267,11 @@ bool dpkg_version_valid(const char *version) {
                                    ".+-:~")] == '\0';
 }
 
+bool dpkg_arch_valid(const char *arch) {
+    return arch && isalnum((unsigned char)*arch) && strlen(arch) < 64 &&
+           arch[strspn(arch, "0123456789abcdefghijklmnopqrstuvwxyz-")] == '\0';
+}
+
 bool dpkg_name_valid(const char *name) {
     return name && isalnum((unsigned char)*name) && strlen(name) > 1 && strlen(name) < 256 &&
            name[strspn(name, "0123456789abcdefghijklmnopqrstuvwxyz.+-")] == '\0';

@@ -7,6 +7,7 @@
 
 #include "shim/base/err.h"
 
+/* The texts are whatever the file has, which a container writes: valid only where that was asked. */
 struct dpkg_package {
     char *name, *arch, *version;
     char *source;         /* source package; the name itself when the stanza names none */
@@ -45,3 +46,5 @@ int dpkg_compare(const char *a, const char *b);
 bool dpkg_version_valid(const char *version);
 /* True for a package name: [a-z0-9][a-z0-9+.-]+ */
 bool dpkg_name_valid(const char *name);
+/* True for an architecture: [a-z0-9][a-z0-9-]* */
+bool dpkg_arch_valid(const char *arch);
