@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime-hooks/plan.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
@@ -200,4 +201,42 @@ int closure_check(const struct closure *closure, const struct dpkg_status *statu
             return err_set(err, EPERM, "%s would stay at %s", package->name, package->version);
     }
     return 0;
+}
+
+static int compare_packages(const void *left, const void *right) {
+    const struct dpkg_package *a = left, *b = right;
+    const char *const texts[][2] = {{a->name, b->name}, {a->arch, b->arch}, {a->version, b->version},
+                                    {a->source, b->source}, {a->source_version, b->source_version}};
+    int order = a->installed - b->installed;
+
+    for (size_t i = 0; order == 0 && i < ARRAY_SIZE(texts); i++)
+        order = strcmp(texts[i][0], texts[i][1]);
+    return order;
+}
+
+/* Those that are none of the plan, in an order of their own; how many. */
+static size_t others_of(const struct plan *plan, const struct dpkg_status *status, struct dpkg_package *ret_others) {
+    size_t n = 0;
+
+    for (size_t at = 0; at < status->n; at++) {
+        size_t i = 0;
+
+        while (i < plan->n && strcmp(plan->steps[i].name, status->packages[at].name) != 0)
+            i++;
+        if (i == plan->n)
+            ret_others[n++] = status->packages[at];
+    }
+    qsort(ret_others, n, sizeof(*ret_others), compare_packages);
+    return n;
+}
+
+bool closure_leaves_others(const struct plan *plan, const struct dpkg_status *before, const struct dpkg_status *after) {
+    _cleanup_free_ struct dpkg_package *a = io_alloc(before->n, sizeof(*a)), *b = io_alloc(after->n, sizeof(*b));
+    size_t n = others_of(plan, before, a), i = 0;
+
+    if (others_of(plan, after, b) != n)
+        return false;
+    while (i < n && compare_packages(&a[i], &b[i]) == 0)
+        i++;
+    return i == n;
 }

@@ -8,6 +8,8 @@
 #include "shim/base/dpkg.h"
 #include "shim/base/err.h"
 
+struct plan;
+
 struct proposal {
     char *name, *arch, *from, *to; /* from "": new; to "": removal */
 };
@@ -34,3 +36,6 @@ int closure_targets(const struct dpkg_status *status, const char *source, const 
  * dependency fields of the proposed versions, in the order of the closure. */
 int closure_check(const struct closure *closure, const struct dpkg_status *status,
                   const char *source, const char *fixed, char *const *depends, struct err *err);
+
+/* Whether a database says of all packages that are not the plan's what it said before, in any order. */
+bool closure_leaves_others(const struct plan *plan, const struct dpkg_status *before, const struct dpkg_status *after);

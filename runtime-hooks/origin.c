@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime-hooks/closure.h"
 #include "shim/base/cleanup.h"
+#include "shim/base/dpkg.h"
 #include "shim/base/io.h"
 #include "shim/base/json.h"
 #include "shim/base/spawn.h"
 
 #define OPEN_TIMEOUT_MS 120000
+#define STATUS "/var/lib/dpkg/status"
 #define INFO "/var/lib/dpkg/info/"
 #define SUMS "/var/lib/dpkg/status.d/" /* of images without a dpkg */
 #define LIST_MAX (16u << 20)
@@ -40,6 +43,9 @@ static const char *const generated[] = {
     "/usr/share/info/dir*",
     "/usr/share/glib-2.0/schemas/gschemas.compiled",
 };
+
+/* Which among them are no data: dpkg obeys them when any package is changed the next time. */
+static const char *const orders[] = {"/var/lib/dpkg/diversions", "/var/lib/dpkg/statoverride"};
 
 /* Names under which a package manager puts a configuration file beside the one that is in use. */
 static const char *const beside[] = {".dpkg-dist", ".dpkg-new", ".rpmnew"};
@@ -169,11 +175,36 @@ static bool is_packed(const struct check *check, const struct change *change, st
     return false;
 }
 
-static bool is_generated(const struct change *change) {
+static int read_status(const struct check *check, const struct node *node, enum side side,
+                       struct dpkg_status *ret_status) {
+    _cleanup_close_ int fd = node->type == NODE_FILE ? open_blob(check, node, side) : -1;
+    _cleanup_free_ char *text = NULL;
+    size_t size;
+
+    return fd < 0 || io_read_fd(fd, STATUS, DPKG_STATUS_MAX, &text, &size, NULL) < 0
+               ? -EINVAL
+               : dpkg_parse(text, size, STATUS, ret_status, NULL);
+}
+
+/* The next container is judged by what it says of all packages. */
+static bool says_the_same_of_others(const struct check *check, const struct change *change) {
+    _cleanup_dpkg_ struct dpkg_status before = {0}, after = {0};
+
+    return read_status(check, &change->before, SIDE_BEFORE, &before) == 0 &&
+           read_status(check, &change->after, SIDE_AFTER, &after) == 0 &&
+           closure_leaves_others(check->origin->plan, &before, &after);
+}
+
+static bool is_generated(const struct check *check, const struct change *change) {
     const char *path = change->path;
 
     if (change->after.type != NODE_FILE || change->after.mode & NO_DATA)
         return false;
+    if (strcmp(path, STATUS) == 0)
+        return says_the_same_of_others(check, change);
+    for (size_t i = 0; i < ARRAY_SIZE(orders); i++)
+        if (strcmp(path, orders[i]) == 0)
+            return false;
     if (strncmp(path, INFO, strlen(INFO)) == 0)
         return io_ends_with(path, ".list");
     for (size_t i = 0; i < ARRAY_SIZE(generated); i++)
@@ -343,7 +374,7 @@ static int check_change(const struct check *check, const struct change *change, 
     }
     /* A manager that opens none unpacks on the host itself: the container has no hand in it. */
     if (!is_packed(check, change, &said) && opened && change->after.type != NODE_DIRECTORY &&
-        !is_generated(change) && !is_link(check, change) && !is_old(check, change)) {
+        !is_generated(check, change) && !is_link(check, change) && !is_old(check, change)) {
         /* Of a source or beside one: loaded in place of it. */
         if (change->after.type == NODE_FILE && path_is_compiled(change->path))
             *ret_fate = FATE_GONE;

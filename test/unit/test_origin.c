@@ -24,6 +24,10 @@ static int open_directory(const char *file, const char *dir, struct err *err) {
 static const struct manager opens = {.name = "test", .open = open_directory, .lists = true}, stages = {.name = "test"};
 
 #define INFO "/var/lib/dpkg/info"
+/* Of NAME VERSION:NAME VERSION. */
+#define STATUS(before, after) "mkdir -p root/var/lib/dpkg upper/var/lib/dpkg;" SAYS(before, "root") SAYS(after, "upper")
+#define SAYS(packages, tree) "echo " packages " | tr : '\\n' | sed 's/\\(.*\\) \\(.*\\)/Package: \\1\\nStatus: install ok installed\\n" \
+    "Architecture: all\\nVersion: \\2\\n/' >" tree "/var/lib/dpkg/status;"
 #define LISTS "mkdir -p root" INFO " upper" INFO ";"
 #define REMOVED "echo o >root/usr/lib/f; mknod upper/usr/lib/f c 0 0;"
 
@@ -57,7 +61,17 @@ static const struct {
     {"ln -s /etc/alternatives/x upper/usr/lib/x; ln -s y root/usr/lib/x", NULL, "/usr/lib/x"},
     {"mkdir upper/etc upper/etc/alternatives; ln -s /evil upper/etc/alternatives/x", NULL, "/etc/alternatives/x"},
     /* what installing writes */
-    {"mkdir -p upper/var/lib/dpkg; echo n >upper/var/lib/dpkg/status", "/var=2 /var/lib=2 /var/lib/dpkg=2 /var/lib/dpkg/status=1", NULL},
+    {"mkdir -p upper/var/lib/dpkg; echo n >upper/var/lib/dpkg/available",
+     "/var=2 /var/lib=2 /var/lib/dpkg=2 /var/lib/dpkg/available=1", NULL},
+    {"mkdir -p upper/var/lib/dpkg; echo n >upper/var/lib/dpkg/diversions", NULL, "/var/lib/dpkg/diversions"},
+    {"mkdir -p upper/var/lib/dpkg; echo n >upper/var/lib/dpkg/statoverride", NULL, "/var/lib/dpkg/statoverride"},
+    {STATUS("p 1:q 1:r 1", "r 1:p 2:q 1"), "/var/lib/dpkg/status=1", NULL},
+    {STATUS("a 1:p 1:q 1", "a 1:p 2"), NULL, "/var/lib/dpkg/status"},
+    {STATUS("a 1:p 1", "a 1:p 2:q 1"), NULL, "/var/lib/dpkg/status"},
+    {STATUS("a 1:p 1:q 1", "a 1:p 2:q 2"), NULL, "/var/lib/dpkg/status"},
+    {STATUS("a 1:p 1:q 1", "a 1:p 2:r 1"), NULL, "/var/lib/dpkg/status"},
+    {STATUS("a 1:p 1", "a 1:p 2:p 3"), "/var/lib/dpkg/status=1", NULL},
+    {"mkdir -p upper/var/lib/dpkg; echo n >upper/var/lib/dpkg/status", NULL, "/var/lib/dpkg/status"},
     {"mkdir -p upper/var/lib/dpkg; echo n >upper/var/lib/dpkg/x; chmod +x upper/var/lib/dpkg/x", NULL, "/var/lib/dpkg/x"},
     {"mkdir -p upper/var/lib/dpkg; ln -s /evil upper/var/lib/dpkg/x", NULL, "/var/lib/dpkg/x"},
     {"mkdir -p root/var/lib/dpkg/info upper/var/lib/dpkg/info pkg/DEBIAN; cd upper/var/lib/dpkg/info; echo n >p.list; echo s >p.prerm;"
