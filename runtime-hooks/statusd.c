@@ -42,11 +42,12 @@ static int each_record(int root,
     return r;
 }
 
+/* Many names may be of one file: what is on the disk bounds nothing. */
 static int append_record(const char *path, const char *text, size_t size, void *data) {
     (void)path;
     fprintf(data, "Status: install ok installed\n%s%s\n", text,
             size && text[size - 1] == '\n' ? "" : "\n");
-    return 0;
+    return ftell(data) > (long)DPKG_STATUS_MAX ? -EFBIG : 0;
 }
 
 int statusd_read(int root, char **ret_text, size_t *ret_size, struct err *err) {
@@ -57,6 +58,8 @@ int statusd_read(int root, char **ret_text, size_t *ret_size, struct err *err) {
     if (!out)
         abort();
     r = each_record(root, append_record, out, err);
+    if (r == -EFBIG)
+        err_set(err, EFBIG, DIRECTORY ": larger than %u bytes", DPKG_STATUS_MAX);
     if (fclose(out) != 0)
         abort();
     if (r < 0)

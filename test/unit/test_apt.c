@@ -7,7 +7,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -65,9 +67,37 @@ static void container_commands_nothing(void **state) {
     }
 }
 
+/* One large record under many names costs the container little. */
+static void many_records_take_no_memory(void **state) {
+    _cleanup_free_ char *data = at("data");
+    const struct patch_request request = {.data_dir = data, .package = "shop", .fixed = "1.1"};
+    _cleanup_close_ int root = -1;
+    struct rusage usage;
+    pid_t child;
+    int status;
+
+    (void)state;
+    shell("mkdir -p root/var/lib/dpkg/status.d && cd root/var/lib/dpkg/status.d && "
+          "(echo 'Package: x'; echo 'Version: 1'; head -c 4000000 /dev/zero | tr '\\0' ' ') >0 && "
+          "for i in $(seq 200); do ln 0 $i; done");
+    root = open_dir("root");
+    child = fork();
+    if (child == 0) {
+        const struct target target = {.root = root};
+        struct plan plan = {0};
+
+        _exit(-manager_find("apt")->plan(&request, &target, &plan, NULL));
+    }
+    assert_int_equal(wait4(child, &status, 0, &usage), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EFBIG);
+    assert_in_range(usage.ru_maxrss, 1, 640 << 10);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(container_commands_nothing, set_up_bare, tear_down_bare),
+        cmocka_unit_test_setup_teardown(many_records_take_no_memory, set_up_bare, tear_down_bare),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
