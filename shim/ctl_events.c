@@ -40,7 +40,7 @@ static void print_line(const char *line, size_t size, const char *container, boo
     if (container && (!id || strncmp(id, container, strlen(container)) != 0))
         return;
     if (json)
-        printf("%.*s\n", (int)size, line);
+        text_line(stdout, "%.*s", (int)size, line); /* a taken-over monitor may have written it */
     else
         print_plain(event);
 }
