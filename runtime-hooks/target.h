@@ -50,7 +50,7 @@ struct inside {
     int scratch; /* a detached clone of a host directory with upper/, work/ and merged/ that belong
                   * to the container's root; -1: no view, on the real files */
     int devices;     /* the view's /dev (devices.h) */
-    bool expendable; /* the first to be killed when it lacks memory in the container's groups */
+    bool expendable; /* the first to be killed when memory is short */
 };
 
 /* For struct spawn's setup: enters the control groups, all namespaces and the view if there is one.

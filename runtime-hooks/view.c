@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime-hooks/view.h"
 
-#include <errno.h>
-#include <sys/statvfs.h>
-
 #include "runtime-hooks/cell.h"
-#include "runtime-hooks/change.h"
 #include "runtime-hooks/devices.h"
+#include "runtime-hooks/room.h"
 #include "runtime-hooks/sealed.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
@@ -51,37 +48,6 @@ static int make_arguments(const char *const *words, const struct plan *plan,
     return 0;
 }
 
-/* What was free where the view is, before its program ran. */
-struct disk {
-    const char *path;
-    uint64_t bytes, files;
-};
-
-static int read_disk(const char *path, struct disk *ret, struct err *err) {
-    struct statvfs fs;
-
-    if (statvfs(path, &fs) < 0)
-        return err_errno(err, errno, "cannot see how much room there is for the view");
-    *ret = (struct disk){
-        .path = path, .bytes = (uint64_t)fs.f_bavail * fs.f_frsize, .files = fs.f_favail};
-    return 0;
-}
-
-/* Nobody else on the host shall run out of room for what a container's program writes: the last tenth is
- * not its. */
-static int look_at_disk(void *data, struct err *err) {
-    const struct disk *before = data;
-    struct disk now;
-    int r = read_disk(before->path, &now, err);
-
-    if (r < 0)
-        return r;
-    if (now.bytes < before->bytes / 10 || now.files < before->files / 10 ||
-        now.bytes + CHANGES_MAX_BYTES < before->bytes)
-        return err_set(err, EFBIG, "it fills the disk of %s", before->path);
-    return 0;
-}
-
 int view_run(const struct view *view, const char *const *words, const struct plan *plan,
              char **ret_output, struct err *err) {
     char *env[] = {(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
@@ -93,8 +59,9 @@ int view_run(const struct view *view, const char *const *words, const struct pla
     _cleanup_(arguments_free) struct arguments arguments = {0};
     _cleanup_close_ int mount = inside_scratch(view->target, view->scratch, err);
     _cleanup_close_ int devices = mount < 0 ? -1 : devices_mount(err);
-    struct disk disk;
-    struct inside inside = {.target = view->target, .scratch = mount, .devices = devices};
+    struct room room;
+    struct inside inside = {
+        .target = view->target, .scratch = mount, .devices = devices, .expendable = true};
     struct spawn spawn = {.env = env,
                           .timeout_ms = TIMEOUT_MS,
                           .max_output = view->max,
@@ -102,12 +69,12 @@ int view_run(const struct view *view, const char *const *words, const struct pla
                           .setup = inside_enter,
                           .confine = inside_confine,
                           .setup_data = &inside,
-                          .look = look_at_disk,
-                          .look_data = &disk};
+                          .look = room_look,
+                          .look_data = &room};
     int r = devices < 0 ? devices : make_arguments(words, plan, &arguments, err), ended;
 
     if (r == 0)
-        r = read_disk(view->scratch, &disk, err);
+        r = room_read(view->scratch, view->target->cell, &room, err);
     if (r < 0)
         return r;
     spawn.argv = arguments.argv;
