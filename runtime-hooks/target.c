@@ -59,12 +59,26 @@ static int same_namespace(int proc, const char *name) {
     return a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
+/* The root directory is where init has put it: below the mount that the container was started on, and not on one
+ * of its volumes, which can be read-only and the host's. Called in the mount namespace, whose root "/" is then. */
+static bool is_on_root_mount(int root) {
+    struct statx here, there;
+
+    return statx(root, "", AT_EMPTY_PATH, STATX_MNT_ID, &here) == 0 &&
+           statx(AT_FDCWD, "/", 0, STATX_MNT_ID, &there) == 0 && here.stx_mask & there.stx_mask & STATX_MNT_ID &&
+           here.stx_mnt_id == there.stx_mnt_id;
+}
+
 /* In a child that shares our descriptors: the clone of the root mount as new descriptor. */
 static int clone_root(const struct target *target) {
     struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NODEV, .attr_clr = MOUNT_ATTR_RDONLY};
     int fd;
 
-    if (setns(target->pidfd, CLONE_NEWNS) < 0 || fchdir(target->old_root) < 0)
+    if (setns(target->pidfd, CLONE_NEWNS) < 0)
+        return -errno;
+    if (!is_on_root_mount(target->old_root))
+        return -EXDEV;
+    if (fchdir(target->old_root) < 0)
         return -errno;
     fd = open_tree(AT_FDCWD, ".", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (fd < 0)
@@ -95,6 +109,8 @@ static int open_root(struct target *target, struct err *err) {
             ;
     fd = *shared;
     munmap(shared, sizeof(*shared));
+    if (fd == -EXDEV)
+        return err_set(err, EXDEV, "the container's first process has moved its root directory to another mount");
     if (fd < 0)
         return err_errno(err, -fd, "cannot reach the container's root file system");
     target->root = fd;

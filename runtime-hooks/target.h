@@ -27,7 +27,8 @@ struct target {
     char *cell;              /* where programs on a view run (cell.h), made under the journal's lock */
 };
 
-/* init is refused when it shares our mount namespace (then it is no container). */
+/* init is refused when it shares our mount namespace (then it is no container), and with -EXDEV when its root directory
+ * is on a volume. */
 int target_open(pid_t init, struct target *ret_target, struct err *err);
 
 /* Whether its first process is gone, and with it all others. */
