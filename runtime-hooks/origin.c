@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "runtime-hooks/closure.h"
+#include "runtime-hooks/complete.h"
 #include "shim/base/cleanup.h"
 #include "shim/base/dpkg.h"
 #include "shim/base/io.h"
@@ -442,6 +443,18 @@ static int open_packages(struct check *check, const char *scratch) {
     return 0;
 }
 
+struct fates {
+    const struct changes *changes;
+    const enum fate *list;
+};
+
+static bool is_kept(const char *path, const void *data) {
+    const struct fates *fates = data;
+    const struct change *change = changes_find(fates->changes, path);
+
+    return change && change->after.type == NODE_FILE && fates->list[change - fates->changes->list] == FATE_KEPT;
+}
+
 int origin_check(const struct origin *origin, const char *scratch, struct changes *ret_changes,
                  struct err *err) {
     _cleanup_(check_free) struct check check = {.origin = origin, .err = err};
@@ -452,6 +465,8 @@ int origin_check(const struct origin *origin, const char *scratch, struct change
         check.listed = read_listed(&check);
     for (size_t i = 0; r == 0 && i < origin->changes->n; i++)
         r = check_change(&check, &origin->changes->list[i], &fates[i]);
+    if (r == 0 && origin->manager->lists)
+        r = complete_check(origin, check.trees, is_kept, &(struct fates){origin->changes, fates}, err);
     return r < 0 ? r : keep(&check, fates, ret_changes);
 }
 

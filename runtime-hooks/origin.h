@@ -23,7 +23,7 @@ struct origin {
  * next container's interpreter makes its own. A file of /etc that a script has edited is left out: the next
  * container keeps its image's. So it does with what was removed and is in none of the old packages, by their
  * lists before the patch: those are the image's own, as the patch fits only where they are the same. (Of a
- * manager without such lists removals are not judged.)
+ * manager without such lists removals are not judged.) What is new by the checksums of dpkg has to be among it (complete.h).
  * scratch: a directory that does not exist, in which the packages are opened; it is left behind. */
 int origin_check(const struct origin *origin, const char *scratch, struct changes *ret_changes,
                  struct err *err);

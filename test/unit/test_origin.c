@@ -28,6 +28,10 @@ static const struct manager opens = {.name = "test", .open = open_directory, .li
 #define STATUS(before, after) "mkdir -p root/var/lib/dpkg upper/var/lib/dpkg;" SAYS(before, "root") SAYS(after, "upper")
 #define SAYS(packages, tree) "echo " packages " | tr : '\\n' | sed 's/\\(.*\\) \\(.*\\)/Package: \\1\\nStatus: install ok installed\\n" \
     "Architecture: all\\nVersion: \\2\\n/' >" tree "/var/lib/dpkg/status;"
+/* Of DIGIT PATH:DIGIT PATH. */
+#define CHECKED(before, after) "mkdir -p root" INFO " upper" INFO " pkg/DEBIAN;" SUMS(before, "root" INFO "/p.md5sums") \
+    SUMS(after, "upper" INFO "/p.md5sums") SUMS(after, "pkg/DEBIAN/md5sums")
+#define SUMS(lines, file) "echo " lines " | tr : '\\n' | sed 's/\\(.\\) /\\1000000000000000000000000000000\\1  /' >" file ";"
 #define LISTS "mkdir -p root" INFO " upper" INFO ";"
 #define REMOVED "echo o >root/usr/lib/f; mknod upper/usr/lib/f c 0 0;"
 
@@ -71,6 +75,15 @@ static const struct {
     {STATUS("a 1:p 1:q 1", "a 1:p 2:q 2"), NULL, "/var/lib/dpkg/status"},
     {STATUS("a 1:p 1:q 1", "a 1:p 2:r 1"), NULL, "/var/lib/dpkg/status"},
     {STATUS("a 1:p 1", "a 1:p 2:p 3"), "/var/lib/dpkg/status=1", NULL},
+    /* all that is new, by the checksums */
+    {STATUS("p 1", "p 2") CHECKED("a usr/lib/g", "b usr/lib/g") "echo o >root/usr/lib/g; echo n >upper/usr/lib/g; cp -a upper/usr/lib/g pkg/usr/lib",
+     "/usr/lib/g=1 /var/lib/dpkg/info/p.md5sums=1 /var/lib/dpkg/status=1", NULL},
+    {STATUS("p 1", "p 2") CHECKED("a usr/lib/g", "b usr/lib/g") "for t in root upper pkg; do echo n >$t/usr/lib/g; done", NULL, "/usr/lib/g"},
+    {STATUS("p 1", "p 2") CHECKED("a usr/lib/g", "a usr/lib/g:b usr/share/doc/g") "for t in root upper pkg; do echo n >$t/usr/lib/g; done",
+     "/var/lib/dpkg/info/p.md5sums=1 /var/lib/dpkg/status=1", NULL},
+    {STATUS("p 1", "p 2") CHECKED("b usr/lib/g", "b usr/lib/g"), NULL, "the checksums of p were the new ones"},
+    {STATUS("p 1", "p 2") CHECKED("a usr/lib/f", "b usr/lib/f:c lib/g") "for t in upper pkg; do echo n >$t/usr/lib/f; echo n >$t/usr/lib/g; done",
+     "/usr/lib/f=1 /usr/lib/g=1 /var/lib/dpkg/info/p.md5sums=1 /var/lib/dpkg/status=1", NULL},
     {"mkdir -p upper/var/lib/dpkg; echo n >upper/var/lib/dpkg/status", NULL, "/var/lib/dpkg/status"},
     {"mkdir -p upper/var/lib/dpkg; echo n >upper/var/lib/dpkg/x; chmod +x upper/var/lib/dpkg/x", NULL, "/var/lib/dpkg/x"},
     {"mkdir -p upper/var/lib/dpkg; ln -s /evil upper/var/lib/dpkg/x", NULL, "/var/lib/dpkg/x"},
