@@ -9,44 +9,52 @@
 #include "shim/base/cleanup.h"
 #include "shim/base/io.h"
 
+#define IDENTIFIERS "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-"
+
 struct version {
     unsigned long part[3];
     int n;         /* how many parts were given as numbers; the others are 0 */
     char pre[128]; /* pre-release without the dash, or "" */
 };
 
-/* One version, partial ones ("1", "1.x", "*", "") too; *end is left behind it. */
+/* One version, partial ones ("1", "1.x", "*") too; *end is left behind it. */
 static bool parse(const char *text, struct version *version, const char **end) {
-    const char *p = text + strspn(text, "v= ");
+    const char *p = text + strspn(text, "v=");
+    int given = 0;
+    bool any = false;
 
     *version = (struct version){0};
-    for (int i = 0; i < 3; i++) {
-        char *next;
+    for (; given < 3 && (given == 0 || *p == '.'); given++) {
+        p += given > 0;
+        if (isdigit((unsigned char)*p)) {
+            char *next;
+            unsigned long number = strtoul(p, &next, 10);
 
-        if (i > 0 && *p != '.')
-            break;
-        p += i > 0;
-        if (*p == 'x' || *p == 'X' || *p == '*') {
-            for (p++; *p == '.' || *p == 'x' || *p == 'X' || *p == '*'; p++)
-                ;
-            break;
+            p = next;
+            if (any)
+                continue; /* "1.x.3" is "1.x" */
+            version->part[given] = number;
+            version->n = given + 1;
+        } else if (*p && strchr("xX*", *p)) {
+            any = true;
+            p++;
+        } else {
+            return false;
         }
-        if (!isdigit((unsigned char)*p))
-            return i == 0 && (*p == '\0' || *p == ' ') && (*end = p);
-        version->part[i] = strtoul(p, &next, 10);
-        version->n = i + 1;
-        p = next;
     }
-    if (*p == '-' && version->n == 3) {
-        size_t size = strcspn(++p, "+ |");
+    if (*p == '-' && given == 3) {
+        size_t size = strspn(++p, IDENTIFIERS);
 
-        snprintf(version->pre, sizeof(version->pre), "%.*s", (int)size, p);
+        if (size == 0)
+            return false;
+        if (!any)
+            snprintf(version->pre, sizeof(version->pre), "%.*s", (int)size, p);
         p += size;
     }
     if (*p == '+')
-        p += strcspn(p, " |");
+        p += 1 + strspn(p + 1, IDENTIFIERS);
     *end = p;
-    return *p == '\0' || *p == ' ' || *p == '|';
+    return *p == '\0' || *p == ' ';
 }
 
 bool npm_version_valid(const char *version) {
@@ -96,7 +104,7 @@ int npm_compare(const char *a, const char *b) {
     return valid_a && valid_b ? compare(&parsed_a, &parsed_b) : valid_a - valid_b;
 }
 
-/* low <= version < high; high.n == 0 means no upper end. */
+/* low <= version < high; n == 0 means no such end. */
 struct interval {
     struct version low, high;
     bool low_open, high_closed;
@@ -124,29 +132,38 @@ static struct interval caret(struct version v) {
     return interval;
 }
 
+/* Those of two characters before those that they begin with; none is "=". */
+static const char *take_operator(const char **p) {
+    static const char *const texts[] = {">=", "<=", "~>", ">", "<", "~", "^", "="};
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        if (strncmp(*p, texts[i], strlen(texts[i])) == 0) {
+            *p += strlen(texts[i]);
+            *p += **p == ' ';
+            return texts[i];
+        }
+    return "=";
+}
+
 static bool comparator(const char **p, struct interval *ret) {
-    char operator[3] = "";
+    const char *operator = take_operator(p);
     struct interval interval = {0};
     struct version v;
-    size_t n = strspn(*p, "<>=^~");
 
-    snprintf(operator, sizeof(operator), "%.*s", (int)n, *p);
-    *p += n;
-    *p += strspn(*p, " ");
     if (!parse(*p, &v, p))
         return false;
     if (operator[0] == '^')
         interval = caret(v);
     else if (operator[0] == '~')
         interval = (struct interval){.low = v, .high = v.n ? bump(v, v.n > 1 ? 2 : 1) : v};
-    else if (strcmp(operator, ">") == 0)
-        interval = v.n < 3 && v.n ? (struct interval){.low = bump(v, v.n)}
-                                  : (struct interval){.low = v, .low_open = true};
     else if (strcmp(operator, ">=") == 0)
         interval.low = v;
-    else if (strcmp(operator, "<") == 0)
-        interval.high = (v.n = 3, v);
-    else if (strcmp(operator, "<=") == 0)
+    else if (strcmp(operator, "<") == 0 || (operator[0] == '>' && !v.n))
+        interval.high = (v.n = 3, v); /* nothing is beyond "*" */
+    else if (operator[0] == '>')
+        interval = v.n < 3 ? (struct interval){.low = bump(v, v.n)}
+                           : (struct interval){.low = v, .low_open = true};
+    else if (operator[0] == '<')
         interval = v.n < 3 && v.n ? (struct interval){.high = bump(v, v.n)}
                                   : (struct interval){.high = v, .high_closed = true};
     else if (v.n == 3)
@@ -164,7 +181,7 @@ static bool same_tuple(const struct version *a, const struct version *b) {
 static bool in_interval(const struct version *v, const struct interval *interval) {
     int low = compare(v, &interval->low), high = compare(v, &interval->high);
 
-    return (interval->low_open ? low > 0 : low >= 0) &&
+    return (!interval->low.n || (interval->low_open ? low > 0 : low >= 0)) &&
            (!interval->high.n || (interval->high_closed ? high <= 0 : high < 0));
 }
 
@@ -173,8 +190,7 @@ static bool satisfies_all(const struct version *v, const char *p) {
     bool pre_named = !v->pre[0], inside = true;
     const char *hyphen = strstr(p, " - ");
 
-    p += strspn(p, " ");
-    do {
+    while (*p) {
         struct interval interval, upper;
 
         if (!comparator(&p, &interval))
@@ -189,9 +205,24 @@ static bool satisfies_all(const struct version *v, const char *p) {
         inside = inside && in_interval(v, &interval);
         pre_named = pre_named || (interval.low.pre[0] && same_tuple(v, &interval.low)) ||
                     (interval.high.pre[0] && same_tuple(v, &interval.high));
-        p += strspn(p, " ");
-    } while (*p);
+        p += *p == ' ';
+    }
     return inside && pre_named;
+}
+
+/* Without the blanks around it, those inside as one each. */
+static char *tidy(const char *text, size_t size) {
+    char *copy = io_alloc(size + 1, 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        bool blank = isspace((unsigned char)text[i]);
+
+        if (!blank || (n && copy[n - 1] != ' '))
+            copy[n++] = blank ? ' ' : text[i];
+    }
+    copy[n - (n && copy[n - 1] == ' ')] = '\0';
+    return copy;
 }
 
 bool npm_satisfies(const char *version, const char *range) {
@@ -200,16 +231,13 @@ bool npm_satisfies(const char *version, const char *range) {
 
     if (!parse(version, &v, &end) || v.n != 3)
         return false;
-    if (strcmp(range, "latest") == 0)
+    if (!*range || strcmp(range, "*") == 0 || strcmp(range, "latest") == 0)
         return true;
     for (const char *p = range;; p += 2) {
         const char *stop = strstr(p, "||");
-        _cleanup_free_ char *part = stop ? strndup(p, (size_t)(stop - p)) : io_strdup(p);
-        size_t size = part ? strlen(part) : 0;
+        _cleanup_free_ char *part = tidy(p, stop ? (size_t)(stop - p) : strlen(p));
 
-        while (size && part[size - 1] == ' ')
-            part[--size] = '\0';
-        if (part && satisfies_all(&v, part))
+        if (satisfies_all(&v, part))
             return true;
         if (!stop)
             return false;

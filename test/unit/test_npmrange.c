@@ -30,6 +30,7 @@ static void order(void **state) {
     assert_true(npm_version_valid("1.4.5-lts.1"));
     assert_false(npm_version_valid("1.4"));
     assert_false(npm_version_valid("git://x"));
+    assert_false(npm_version_valid("1.4.5-a/b"));
 }
 
 static void ranges(void **state) {
@@ -60,7 +61,18 @@ static void ranges(void **state) {
         {">1.2.3", "1.2.3", false},
         {"<=2.0.0", "2.0.0", true},
         {"<=*", "3.1.4", true},
-        {"<=", "3.1.4", true},
+        {"<=", "3.1.4", false},
+        {"^", "3.1.4", false},
+        {"^^3.1.4", "3.1.4", false},
+        {">*", "3.1.4", false},
+        {"3.1.4- 4", "3.1.4", false},
+        {">=3.1.0-0<3.1.2", "3.1.4", false},
+        {"^3.x.7", "3.1.4", true},
+        {"> = 3.1.4", "3.1.4", false},
+        {"\t3.1.0  -\n 3.1.4 ", "3.1.4", true},
+        {"*", "1.4.5-lts.1", true},
+        {">=0", "1.4.5-lts.1", false},
+        {"<=0.0.0-canary.2", "0.0.0-canary.1", true},
         {"1.0.0 - *", "3.1.4", true},
         {"1.0.0 - 2.0.0", "1.5.0", true},
         {"1.0.0 - 2.0.0", "2.0.1", false},
