@@ -293,6 +293,7 @@ static bool satisfies_clause(const char *text, const struct version *version, co
     enum op op;
     struct version wanted;
     const char *end;
+    bool any;
 
     if (!take_operator(&clause, &op))
         return false;
@@ -300,10 +301,13 @@ static bool satisfies_clause(const char *text, const struct version *version, co
         return same_text(text, clause);
     if (!version || !parse(clause, &wanted, &end))
         return false;
-    if (strncmp(end, ".*", 2) == 0 && !end[2 + strspn(end + 2, " \t\r\n")] &&
-        wanted.pre == PRE_NONE && !wanted.has_post && !wanted.local.size)
-        return op == OP_EQUAL ? begins_with(version, &wanted)
-                              : op == OP_NOT && !begins_with(version, &wanted);
+    any = strncmp(end, ".*", 2) == 0 && !end[2 + strspn(end + 2, " \t\r\n")] &&
+          wanted.pre == PRE_NONE && !wanted.has_post && !wanted.local.size;
+    if (any && (op == OP_EQUAL || op == OP_NOT))
+        return begins_with(version, &wanted) == (op == OP_EQUAL);
+    /* Before PEP 440 was enforced, ">=3.6.*" was written for ">=3.6". */
+    if (any && (op == OP_LEAST || op == OP_LESS))
+        end = "";
     /* A local label can only be asked for as it is. */
     if (*end || (wanted.local.size && op != OP_EQUAL && op != OP_NOT))
         return false;

@@ -12,6 +12,6 @@ bool pep440_valid(const char *version);
 int pep440_compare(const char *a, const char *b);
 
 /* Whether a version is in "==1.0, !=1.5.*, ~=1.4.2, >=1, <2, ===x": all of it has to hold, "" holds
- * always. A clause that is none is satisfied by nothing. Pre-releases count like any other version:
+ * always. ">=3.6.*", which was common, is ">=3.6"; a clause that is none is satisfied by nothing. Pre-releases count like any other version:
  * the question is about what is there, not what to choose. */
 bool pep440_satisfies(const char *version, const char *specifiers);

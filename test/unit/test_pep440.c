@@ -148,7 +148,11 @@ static void specifiers(void **state) {
         {">=1!1.0", "2.0", false},
         {"1.0", "1.0", false},
         {">=x", "1.0", false},
-        {">=1.*", "1.0", false},
+        {">=1.2.*", "1.2", true},
+        {">=1.2.*", "1.1", false},
+        {"<1.2.*", "1.2", false},
+        {">1.*", "2.0", false},
+        {">=1.dev1.*", "1.0", false},
         {"==1.0.dev1.*", "1.0.dev1", false},
         {">=1.0", "no version", false},
     };
