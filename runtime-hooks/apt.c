@@ -100,8 +100,8 @@ static int resolve(const struct patch_request *request, const struct target *tar
     return r < 0 ? err_prefix(err, -ENOENT, "no fixed version %s to be had", request->fixed) : 0;
 }
 
-/* The dependency fields of a .deb. */
-static int read_depends(const char *file, char **ret_depends, struct err *err) {
+/* The relations of a .deb to other packages. */
+static int read_relations(const char *file, char **ret_relations, struct err *err) {
     char *argv[] = {(char[]){"dpkg-deb"}, (char[]){"--field"}, io_strdup(file), NULL};
     struct spawn spawn = {.argv = argv, .timeout_ms = 10000, .max_output = 1u << 20};
     _cleanup_free_ char *control = NULL, *name = argv[2];
@@ -111,13 +111,13 @@ static int read_depends(const char *file, char **ret_depends, struct err *err) {
     if (r == 0)
         r = dpkg_parse(control, strlen(control), name, &parsed, err);
     if (r == 0)
-        *ret_depends = io_strdup(parsed.n ? parsed.packages[0].depends : "");
+        *ret_relations = io_strdup(parsed.n ? parsed.packages[0].relations : "");
     return r;
 }
 
 static int fetch(const struct patch_request *request, const struct archive *archive,
                  const struct database *database, const struct closure *closure, struct plan *plan,
-                 char **depends, struct err *err) {
+                 char **relations, struct err *err) {
     for (size_t i = 0; i < closure->n; i++) {
         const struct proposal *member = &closure->list[i];
         const struct dpkg_package *old = dpkg_find(&database->status, member->name, NULL);
@@ -133,7 +133,7 @@ static int fetch(const struct patch_request *request, const struct archive *arch
         if (r == 0 && stat(step->file, &st) < 0)
             r = err_errno(err, errno, "%s", step->file);
         if (r == 0)
-            r = read_depends(step->file, &depends[i], err);
+            r = read_relations(step->file, &relations[i], err);
         if (r < 0)
             return r;
         step->bytes = (uint64_t)st.st_size;
@@ -141,9 +141,9 @@ static int fetch(const struct patch_request *request, const struct archive *arch
     return 0;
 }
 
-static void free_depends(char *(*depends)[MAX_PACKAGES]) {
+static void free_relations(char *(*relations)[MAX_PACKAGES]) {
     for (size_t i = 0; i < MAX_PACKAGES; i++)
-        free((*depends)[i]);
+        free((*relations)[i]);
 }
 
 static int check_pins(const struct target *target, const char *path, const char *source, char *const *targets,
@@ -179,7 +179,7 @@ static int apt_plan(const struct patch_request *request, const struct target *ta
                     struct plan *plan, struct err *err) {
     _cleanup_(database_free) struct database database = {0};
     _cleanup_(free_targets) char **targets = NULL;
-    _cleanup_(free_depends) char *depends[MAX_PACKAGES] = {0};
+    _cleanup_(free_relations) char *relations[MAX_PACKAGES] = {0};
     _cleanup_archive_ struct archive archive = {0};
     _cleanup_closure_ struct closure closure = {0};
     int r;
@@ -197,10 +197,10 @@ static int apt_plan(const struct patch_request *request, const struct target *ta
     if (r == 0 && closure.n > MAX_PACKAGES)
         r = err_set(err, EPERM, "%zu packages would change", closure.n);
     if (r == 0)
-        r = fetch(request, &archive, &database, &closure, plan, depends, err);
+        r = fetch(request, &archive, &database, &closure, plan, relations, err);
     if (r < 0)
         return r;
-    return closure_check(&closure, &database.status, request->package, request->fixed, depends,
+    return closure_check(&closure, &database.status, request->package, request->fixed, relations,
                          err);
 }
 

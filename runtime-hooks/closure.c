@@ -137,11 +137,11 @@ int closure_targets(const struct dpkg_status *status, const char *source, const 
 }
 
 /* Whether a dependency field names the package: "a (>= 1) | b:any, c". */
-static bool names(const char *depends, const char *name) {
+static bool names(const char *relations, const char *name) {
     size_t size = strlen(name);
 
-    for (const char *p = strstr(depends, name); p; p = strstr(p + 1, name)) {
-        bool starts = p == depends || strchr(" ,|", p[-1]);
+    for (const char *p = strstr(relations, name); p; p = strstr(p + 1, name)) {
+        bool starts = p == relations || strchr(" ,|", p[-1]);
 
         if (starts && (p[size] == '\0' || strchr(" ,|:(", p[size])))
             return true;
@@ -149,16 +149,16 @@ static bool names(const char *depends, const char *name) {
     return false;
 }
 
-static bool is_needed(const struct closure *closure, size_t index, char *const *depends) {
+static bool is_needed(const struct closure *closure, size_t index, char *const *relations) {
     for (size_t i = 0; i < closure->n; i++)
-        if (i != index && depends[i] && names(depends[i], closure->list[index].name))
+        if (i != index && relations[i] && names(relations[i], closure->list[index].name))
             return true;
     return false;
 }
 
 static int check_member(const struct closure *closure, size_t index,
                         const struct dpkg_status *status, const char *source, const char *fixed,
-                        char *const *depends, struct err *err) {
+                        char *const *relations, struct err *err) {
     const struct proposal *member = &closure->list[index];
     const struct dpkg_package *old = dpkg_find(status, member->name, member->arch);
 
@@ -177,16 +177,16 @@ static int check_member(const struct closure *closure, size_t index,
                    ? 0
                    : err_set(err, EPERM, "%s would become %s, not %s", member->name, member->to, version);
     }
-    if (!is_needed(closure, index, depends))
+    if (!is_needed(closure, index, relations))
         return err_set(err, EPERM, "%s, which nothing that is fixed depends on, would be %s",
                        member->name, old ? "upgraded" : "installed");
     return 0;
 }
 
 int closure_check(const struct closure *closure, const struct dpkg_status *status,
-                  const char *source, const char *fixed, char *const *depends, struct err *err) {
+                  const char *source, const char *fixed, char *const *relations, struct err *err) {
     for (size_t i = 0; i < closure->n; i++) {
-        int r = check_member(closure, i, status, source, fixed, depends, err);
+        int r = check_member(closure, i, status, source, fixed, relations, err);
 
         if (r < 0)
             return r;

@@ -32,10 +32,10 @@ int closure_targets(const struct dpkg_status *status, const char *source, const 
                     char ***ret_targets, struct err *err);
 
 /* -EPERM unless all targets are in it at fixed, nothing is removed, made older or held, and what
- * belongs to another source package is named by a dependency of another member. depends: the
- * dependency fields of the proposed versions, in the order of the closure. */
+ * belongs to another source package is named by a relation of another member. relations: those
+ * of the proposed versions (dpkg.h), in the order of the closure. */
 int closure_check(const struct closure *closure, const struct dpkg_status *status,
-                  const char *source, const char *fixed, char *const *depends, struct err *err);
+                  const char *source, const char *fixed, char *const *relations, struct err *err);
 
 /* Whether a database says of all packages that are not the plan's what it said before, in any order. */
 bool closure_leaves_others(const struct plan *plan, const struct dpkg_status *before, const struct dpkg_status *after);

@@ -15,10 +15,11 @@ struct span {
     size_t size;
 };
 
-enum field { PACKAGE, STATUS, ARCHITECTURE, VERSION, SOURCE, PRE_DEPENDS, DEPENDS, FIELDS };
+/* The last ones are the relations. */
+enum field { PACKAGE, STATUS, ARCHITECTURE, VERSION, SOURCE, PRE_DEPENDS, DEPENDS, BREAKS, CONFLICTS, FIELDS };
 
 static const char *const field_names[FIELDS] = {
-    "Package", "Status", "Architecture", "Version", "Source", "Pre-Depends", "Depends",
+    "Package", "Status", "Architecture", "Version", "Source", "Pre-Depends", "Depends", "Breaks", "Conflicts",
 };
 
 static char *copy(struct span span) {
@@ -35,6 +36,21 @@ static struct span trim(const char *start, const char *end) {
     while (end > start && isspace((unsigned char)end[-1]))
         end--;
     return (struct span){start, (size_t)(end - start)};
+}
+
+/* As one list. */
+static char *join(const struct span *field, const struct span *end) {
+    char *list = io_strdup("");
+
+    for (; field < end; field++) {
+        char *longer = field->size ? io_format("%s%s%.*s", list, *list ? ", " : "", (int)field->size, field->start) : NULL;
+
+        if (longer) {
+            free(list);
+            list = longer;
+        }
+    }
+    return list;
 }
 
 /* "name (version)", or only a name: then the version stays the package's own. */
@@ -79,11 +95,7 @@ static void take_stanza(struct dpkg_status *status, const struct span *fields, s
     package->arch = copy(fields[ARCHITECTURE]);
     package->version = copy(fields[VERSION]);
     split_source(package, fields[SOURCE]);
-    package->depends =
-        io_format("%.*s%s%.*s", (int)fields[PRE_DEPENDS].size,
-                  fields[PRE_DEPENDS].size ? fields[PRE_DEPENDS].start : "",
-                  fields[PRE_DEPENDS].size && fields[DEPENDS].size ? ", " : "",
-                  (int)fields[DEPENDS].size, fields[DEPENDS].size ? fields[DEPENDS].start : "");
+    package->relations = join(fields + PRE_DEPENDS, fields + FIELDS);
     read_state(package, fields[STATUS]);
 }
 
@@ -173,7 +185,7 @@ void dpkg_free(struct dpkg_status *status) {
         free(package->version);
         free(package->source);
         free(package->source_version);
-        free(package->depends);
+        free(package->relations);
     }
     free(status->packages);
     *status = (struct dpkg_status){0};

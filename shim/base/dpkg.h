@@ -12,7 +12,7 @@ struct dpkg_package {
     char *name, *arch, *version;
     char *source;         /* source package; the name itself when the stanza names none */
     char *source_version; /* its version; the package's own when the stanza names none */
-    char *depends;        /* Pre-Depends and Depends as one list, "" for none */
+    char *relations; /* Pre-Depends, Depends, Breaks and Conflicts as one list, "" for none */
     bool installed;      /* "ok installed" or triggers waiting; false: removed, broken, half done */
     bool unfinished;     /* unpacked or half done: its files may be there, and dpkg has to go on with it first */
     bool hold;           /* the administrator holds it */

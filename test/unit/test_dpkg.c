@@ -57,7 +57,7 @@ static void version_order(void **state) {
 
 static const char status_text[] =
     "Package: a\nStatus: install ok installed\nArchitecture: amd64\nSource: src (1:2)\n"
-    "Version: 1:2+b1\nPre-Depends: libc6 (>= 2)\nDepends: b,\n c (= 3)\nDescription: x\n y: z\n"
+    "Version: 1:2+b1\nPre-Depends: libc6 (>= 2)\nDepends: b,\n c (= 3)\nConflicts: f\nBreaks: e (<< 2)\nDescription: x\n y: z\n"
     "\n\n"
     "Package: b\nStatus: hold ok installed\nArchitecture: all\nVersion: 3\n"
     "\n"
@@ -78,7 +78,7 @@ static void parse_status(void **state) {
     assert_string_equal(a->source, "src");
     assert_string_equal(a->source_version, "1:2");
     assert_string_equal(a->version, "1:2+b1");
-    assert_string_equal(a->depends, "libc6 (>= 2), b,\n c (= 3)");
+    assert_string_equal(a->relations, "libc6 (>= 2), b,\n c (= 3), e (<< 2), f");
     assert_memory_equal(status_text + a->offset, "Package: a", 10);
     assert_true(status_text[a->offset + a->size] == '\n');
     assert_true(dpkg_find(&status, "b", NULL)->hold);
