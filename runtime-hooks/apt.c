@@ -63,39 +63,73 @@ static void free_targets(char ***targets) {
     free(*targets);
 }
 
-/* What apt would do to bring the targets in; nothing is done. */
-static int simulate(const struct archive *archive, const struct database *database, char **targets,
+static size_t count(char *const *words) {
+    size_t n = 0;
+
+    while (words[n])
+        n++;
+    return n;
+}
+
+static void append(char **argv, size_t n, char *const *words) {
+    while ((argv[n++] = *words))
+        words++;
+}
+
+/* What the targets are to become. No container has a say in what there is. */
+static int find_versions(const struct patch_request *request, const struct archive *archive, char *const *targets,
+                         char ***ret_wanted, struct err *err) {
+    _cleanup_free_ char *output = NULL;
+    _cleanup_dpkg_ struct dpkg_status available = {0};
+    char *argv[MAX_PACKAGES + 3] = {(char[]){"apt-cache"}, (char[]){"show"}};
+    int r = archive_set_status(archive, "", 0, err);
+
+    append(argv, 2, targets);
+    if (r == 0)
+        r = archive_apt(archive, argv, &output, err);
+    if (r == 0)
+        r = dpkg_parse(output, strlen(output), "apt-cache", &available, err);
+    return r < 0 ? r : closure_versions(targets, &available, request->package, request->fixed, ret_wanted, err);
+}
+
+/* What apt would do to bring that in; nothing is done. */
+static int simulate(const struct archive *archive, const struct database *database, char *const *wanted,
                     struct closure *ret_closure, struct err *err) {
     _cleanup_free_ char *output = NULL;
-    char *arguments[MAX_PACKAGES + 4] = {(char[]){"--simulate"}, (char[]){"-q"},
-                                         (char[]){"install"}};
-    size_t n = 3;
-    int r;
+    char *argv[MAX_PACKAGES + 5] = {(char[]){"apt-get"}, (char[]){"--simulate"}, (char[]){"-q"}, (char[]){"install"}};
+    int r = archive_set_status(archive, database->text, database->size, err);
 
-    for (char **p = targets; *p; p++) {
-        if (n == ARRAY_SIZE(arguments) - 1)
-            return err_set(err, E2BIG, "more than %d packages of one source", MAX_PACKAGES);
-        arguments[n++] = *p;
-    }
-    r = archive_set_status(archive, database->text, database->size, err);
+    append(argv, 4, wanted);
     if (r == 0)
-        r = archive_apt(archive, arguments, &output, err);
+        r = archive_apt(archive, argv, &output, err);
     return r < 0 ? r : closure_parse(output, ret_closure, err);
 }
 
+static int ask(const struct patch_request *request, const struct database *database, const struct archive *archive,
+               char *const *targets, char ***ret_wanted, struct closure *ret_closure, struct err *err) {
+    _cleanup_(free_targets) char **wanted = NULL;
+    int r = find_versions(request, archive, targets, &wanted, err);
+
+    if (r == 0)
+        r = simulate(archive, database, wanted, ret_closure, err);
+    if (r == 0)
+        *ret_wanted = take_ptr(wanted);
+    return r;
+}
+
 static int resolve(const struct patch_request *request, const struct target *target,
-                   const struct database *database, char **targets, struct archive *ret_archive,
-                   struct closure *ret_closure, struct err *err) {
+                   const struct database *database, char *const *targets, struct archive *ret_archive,
+                   char ***ret_wanted, struct closure *ret_closure, struct err *err) {
     const char *arch = native_arch(&database->status);
     int r = archive_open_local(request, arch, ret_archive, err);
 
     if (r == 0)
-        r = simulate(ret_archive, database, targets, ret_closure, err);
+        r = ask(request, database, ret_archive, targets, ret_wanted, ret_closure, err);
     for (int refresh = 0; r < 0 && refresh < 2; refresh++) {
         archive_close(ret_archive);
         r = archive_open_remote(request, target, arch, refresh, ret_archive, err);
         if (r == 0)
-            r = simulate(ret_archive, database, targets, ret_closure, err);
+            r = ask(request, database, ret_archive, targets, ret_wanted, ret_closure, err);
     }
     return r < 0 ? err_prefix(err, -ENOENT, "no fixed version %s to be had", request->fixed) : 0;
 }
@@ -178,7 +212,7 @@ static int check_all_pins(const struct target *target, const char *source, char 
 static int apt_plan(const struct patch_request *request, const struct target *target,
                     struct plan *plan, struct err *err) {
     _cleanup_(database_free) struct database database = {0};
-    _cleanup_(free_targets) char **targets = NULL;
+    _cleanup_(free_targets) char **targets = NULL, **wanted = NULL;
     _cleanup_(free_relations) char *relations[MAX_PACKAGES] = {0};
     _cleanup_archive_ struct archive archive = {0};
     _cleanup_closure_ struct closure closure = {0};
@@ -190,18 +224,19 @@ static int apt_plan(const struct patch_request *request, const struct target *ta
     r = database_read(target, &database, err);
     if (r == 0)
         r = closure_targets(&database.status, request->package, request->fixed, &targets, err);
+    if (r == 0 && count(targets) > MAX_PACKAGES)
+        r = err_set(err, E2BIG, "more than %d packages of one source", MAX_PACKAGES);
     if (r == 0)
-        r = check_all_pins(target, request->package, targets, err);
+        r = resolve(request, target, &database, targets, &archive, &wanted, &closure, err);
     if (r == 0)
-        r = resolve(request, target, &database, targets, &archive, &closure, err);
+        r = check_all_pins(target, request->package, wanted, err);
     if (r == 0 && closure.n > MAX_PACKAGES)
         r = err_set(err, EPERM, "%zu packages would change", closure.n);
     if (r == 0)
         r = fetch(request, &archive, &database, &closure, plan, relations, err);
     if (r < 0)
         return r;
-    return closure_check(&closure, &database.status, request->package, request->fixed, relations,
-                         err);
+    return closure_check(&closure, &database.status, request->package, wanted, relations, err);
 }
 
 static int run_dpkg(const struct target *target, const struct plan *plan, const char *scratch,

@@ -145,9 +145,9 @@ static int lock_archives(const struct patch_request *request, struct err *err) {
 }
 
 static int update(const struct archive *archive, struct err *err) {
-    char *arguments[] = {(char[]){"-qq"}, (char[]){"update"}, NULL};
+    char *argv[] = {(char[]){"apt-get"}, (char[]){"-qq"}, (char[]){"update"}, NULL};
 
-    return archive_apt(archive, arguments, NULL, err);
+    return archive_apt(archive, argv, NULL, err);
 }
 
 int archive_open_local(const struct patch_request *request, const char *arch,
@@ -278,16 +278,7 @@ int archive_open_remote(const struct patch_request *request, const struct target
     return 0;
 }
 
-int archive_apt(const struct archive *archive, char *const *arguments, char **ret_output,
-                struct err *err) {
-    size_t n = 0;
-    _cleanup_free_ char **argv = NULL;
-
-    while (arguments[n])
-        n++;
-    argv = io_alloc(n + 2, sizeof(*argv));
-    argv[0] = (char[]){"apt-get"};
-    memcpy(argv + 1, arguments, n * sizeof(*argv));
+int archive_apt(const struct archive *archive, char *const *argv, char **ret_output, struct err *err) {
     return run(archive->conf, archive->packages, argv, ret_output, err);
 }
 
@@ -303,7 +294,7 @@ int archive_fetch(const struct archive *archive, const struct patch_request *req
                   struct err *err) {
     const char *colon = strchr(version, ':');
     _cleanup_free_ char *package = io_format("%s=%s", name, version), *file = NULL;
-    char *arguments[] = {(char[]){"-qq"}, (char[]){"download"}, package, NULL};
+    char *argv[] = {(char[]){"apt-get"}, (char[]){"-qq"}, (char[]){"download"}, package, NULL};
     int r = debdir_find(request->package_dirs, name, arch, version, ret_file, err);
 
     if (r != -ENOENT)
@@ -312,7 +303,7 @@ int archive_fetch(const struct archive *archive, const struct patch_request *req
                              (int)(colon - version), version, colon + 1, arch)
                  : io_format("%s/%s_%s_%s.deb", archive->packages, name, version, arch);
     /* Into the directory where apt runs; what is there already is checked against the lists. */
-    r = archive_apt(archive, arguments, NULL, err);
+    r = archive_apt(archive, argv, NULL, err);
     if (r == 0 && access(file, R_OK) < 0)
         r = err_errno(err, errno, "apt has not left %s", file);
     if (r < 0)

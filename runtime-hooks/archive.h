@@ -30,9 +30,8 @@ int archive_open_remote(const struct patch_request *request, const struct target
                         const char *arch, bool refresh, struct archive *ret_archive,
                         struct err *err);
 
-/* Runs apt-get with these NULL-ended arguments. *ret_output may be NULL. */
-int archive_apt(const struct archive *archive, char *const *arguments, char **ret_output,
-                struct err *err);
+/* Runs a program of apt's. *ret_output may be NULL. */
+int archive_apt(const struct archive *archive, char *const *argv, char **ret_output, struct err *err);
 
 /* Makes status the installed state that apt sees. */
 int archive_set_status(const struct archive *archive, const char *status, size_t size,

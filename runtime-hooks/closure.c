@@ -83,17 +83,6 @@ static bool is_target(const struct dpkg_package *package, const char *source, co
            dpkg_compare(package->source_version, fixed) < 0;
 }
 
-/* The fixed version of a binary package. It may have a version of its own: of a rebuild ("+b1"), which the fixed one
- * is not; or with an epoch that its source does not have (bsdutils of util-linux), which stays. */
-static char *fixed_version(const struct dpkg_package *package, const char *fixed) {
-    const char *colon = strchr(package->version, ':');
-    int epoch = colon ? (int)(colon + 1 - package->version) : 0;
-
-    if (strchr(package->source_version, ':') || strchr(fixed, ':'))
-        epoch = 0;
-    return io_format("%.*s%s", epoch, package->version, fixed);
-}
-
 /* apt takes these for words of a command. */
 static bool is_nameable(const struct dpkg_package *package) {
     return dpkg_name_valid(package->name) && dpkg_arch_valid(package->arch) && dpkg_version_valid(package->version);
@@ -126,13 +115,50 @@ int closure_targets(const struct dpkg_status *status, const char *source, const 
     for (size_t i = 0; i < status->n; i++) {
         const struct dpkg_package *package = &status->packages[i];
 
-        if (is_target(package, source, fixed)) {
-            _cleanup_free_ char *version = fixed_version(package, fixed);
-
-            targets[n++] = io_format("%s:%s=%s", package->name, package->arch, version);
-        }
+        if (is_target(package, source, fixed))
+            targets[n++] = io_format("%s:%s", package->name, package->arch);
     }
     *ret_targets = targets;
+    return 0;
+}
+
+/* Whether text begins with "name:arch". A package can become one of all architectures, or no longer be one. */
+static bool is_of(const char *text, const char *name, const char *arch) {
+    size_t size = strlen(name);
+    const char *other = text + size + 1;
+    size_t length = strncmp(text, name, size) == 0 && text[size] == ':' ? strcspn(other, "=") : 0;
+
+    return length && ((length == strlen(arch) && strncmp(other, arch, length) == 0) ||
+                      strcmp(arch, "all") == 0 || (length == 3 && strncmp(other, "all", 3) == 0));
+}
+
+static const struct dpkg_package *find_fixed(const struct dpkg_status *available, const char *target,
+                                             const char *source, const char *fixed) {
+    const struct dpkg_package *best = NULL;
+
+    for (size_t i = 0; i < available->n; i++) {
+        const struct dpkg_package *package = &available->packages[i];
+
+        if (is_of(target, package->name, package->arch) && strcmp(package->source, source) == 0 &&
+            dpkg_compare(package->source_version, fixed) == 0 &&
+            (!best || dpkg_compare(package->version, best->version) > 0))
+            best = package;
+    }
+    return best;
+}
+
+int closure_versions(char *const *targets, const struct dpkg_status *available, const char *source,
+                     const char *fixed, char ***ret_wanted, struct err *err) {
+    char **wanted;
+    size_t n = 0;
+
+    for (; targets[n]; n++)
+        if (!find_fixed(available, targets[n], source, fixed))
+            return err_set(err, ENOENT, "there is no %s of %s %s", targets[n], source, fixed);
+    wanted = io_alloc(n + 1, sizeof(*wanted));
+    while (n--)
+        wanted[n] = io_format("%s=%s", targets[n], find_fixed(available, targets[n], source, fixed)->version);
+    *ret_wanted = wanted;
     return 0;
 }
 
@@ -156,11 +182,19 @@ static bool is_needed(const struct closure *closure, size_t index, char *const *
     return false;
 }
 
-static int check_member(const struct closure *closure, size_t index,
-                        const struct dpkg_status *status, const char *source, const char *fixed,
-                        char *const *relations, struct err *err) {
+/* The version that is wanted of a package, or NULL. */
+static const char *wanted_of(char *const *wanted, const char *name, const char *arch) {
+    for (; *wanted; wanted++)
+        if (is_of(*wanted, name, arch))
+            return strchr(*wanted, '=') + 1;
+    return NULL;
+}
+
+static int check_member(const struct closure *closure, size_t index, const struct dpkg_status *status,
+                        const char *source, char *const *wanted, char *const *relations, struct err *err) {
     const struct proposal *member = &closure->list[index];
     const struct dpkg_package *old = dpkg_find(status, member->name, member->arch);
+    const char *version = wanted_of(wanted, member->name, member->arch);
 
     if (!old)
         old = dpkg_find(status, member->name, NULL);
@@ -170,35 +204,32 @@ static int check_member(const struct closure *closure, size_t index,
         return err_set(err, EPERM, "%s is held in the container", member->name);
     if (old && dpkg_compare(member->to, old->version) < 0)
         return err_set(err, EPERM, "%s would become older", member->name);
-    if (old && strcmp(old->source, source) == 0) {
-        _cleanup_free_ char *version = fixed_version(old, fixed);
-
-        return dpkg_compare(member->to, version) == 0
+    if (old && strcmp(old->source, source) == 0)
+        return version && strcmp(member->to, version) == 0
                    ? 0
-                   : err_set(err, EPERM, "%s would become %s, not %s", member->name, member->to, version);
-    }
+                   : err_set(err, EPERM, "%s would become %s, not %s", member->name, member->to,
+                             version ? version : "stay as it is");
     if (!is_needed(closure, index, relations))
         return err_set(err, EPERM, "%s, which nothing that is fixed depends on, would be %s",
                        member->name, old ? "upgraded" : "installed");
     return 0;
 }
 
-int closure_check(const struct closure *closure, const struct dpkg_status *status,
-                  const char *source, const char *fixed, char *const *relations, struct err *err) {
+int closure_check(const struct closure *closure, const struct dpkg_status *status, const char *source,
+                  char *const *wanted, char *const *relations, struct err *err) {
     for (size_t i = 0; i < closure->n; i++) {
-        int r = check_member(closure, i, status, source, fixed, relations, err);
+        int r = check_member(closure, i, status, source, wanted, relations, err);
 
         if (r < 0)
             return r;
     }
-    for (size_t i = 0; i < status->n; i++) {
-        const struct dpkg_package *package = &status->packages[i];
+    for (; *wanted; wanted++) {
         size_t k = 0;
 
-        while (k < closure->n && strcmp(closure->list[k].name, package->name) != 0)
+        while (k < closure->n && !is_of(*wanted, closure->list[k].name, closure->list[k].arch))
             k++;
-        if (is_target(package, source, fixed) && k == closure->n)
-            return err_set(err, EPERM, "%s would stay at %s", package->name, package->version);
+        if (k == closure->n)
+            return err_set(err, EPERM, "%.*s would stay as it is", (int)strcspn(*wanted, ":"), *wanted);
     }
     return 0;
 }

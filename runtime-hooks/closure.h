@@ -25,17 +25,22 @@ int closure_parse(const char *text, struct closure *ret_closure, struct err *err
 void closure_free(struct closure *closure);
 #define _cleanup_closure_ __attribute__((cleanup(closure_free)))
 
-/* The arguments for the resolver, NULL-ended, "name:arch=version" of every installed binary package
- * of source that is older than fixed. -ESRCH: none is installed; -EALREADY: none is older; -EPERM:
- * one of them is held or half installed. The caller frees each and the array. */
+/* "name:arch" of every installed binary package of source that is older than fixed, NULL-ended. -ESRCH: none is
+ * installed; -EALREADY: none is older; -EPERM: one of them is held or half installed. The caller frees each and
+ * the array. */
 int closure_targets(const struct dpkg_status *status, const char *source, const char *fixed,
                     char ***ret_targets, struct err *err);
 
-/* -EPERM unless all targets are in it at fixed, nothing is removed, made older or held, and what
+/* The arguments for the resolver, "name:arch=version": a binary package can have another version than its source,
+ * of a rebuild ("+b1") or of its own. available: what there is of the targets. -ENOENT: one is not there at fixed. */
+int closure_versions(char *const *targets, const struct dpkg_status *available, const char *source,
+                     const char *fixed, char ***ret_wanted, struct err *err);
+
+/* -EPERM unless all that is wanted is in it at that version, nothing is removed, made older or held, and what
  * belongs to another source package is named by a relation of another member. relations: those
  * of the proposed versions (dpkg.h), in the order of the closure. */
-int closure_check(const struct closure *closure, const struct dpkg_status *status,
-                  const char *source, const char *fixed, char *const *relations, struct err *err);
+int closure_check(const struct closure *closure, const struct dpkg_status *status, const char *source,
+                  char *const *wanted, char *const *relations, struct err *err);
 
 /* Whether a database says of all packages that are not the plan's what it said before, in any order. */
 bool closure_leaves_others(const struct plan *plan, const struct dpkg_status *before, const struct dpkg_status *after);
