@@ -45,18 +45,6 @@ static int database_read(const struct target *target, struct database *ret, stru
     return r < 0 ? r : dpkg_parse(ret->text, ret->size, STATUS, &ret->status, err);
 }
 
-static const char *native_arch(const struct dpkg_status *status) {
-    static const char *const everywhere[] = {"dpkg", "libc6", "base-files"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(everywhere); i++) {
-        const struct dpkg_package *package = dpkg_find(status, everywhere[i], NULL);
-
-        if (package && strcmp(package->arch, "all") != 0 && dpkg_arch_valid(package->arch))
-            return package->arch;
-    }
-    return "amd64";
-}
-
 static void free_targets(char ***targets) {
     for (char **p = *targets; p && *p; p++)
         free(*p);
@@ -120,14 +108,14 @@ static int ask(const struct patch_request *request, const struct database *datab
 static int resolve(const struct patch_request *request, const struct target *target,
                    const struct database *database, char *const *targets, struct archive *ret_archive,
                    char ***ret_wanted, struct closure *ret_closure, struct err *err) {
-    const char *arch = native_arch(&database->status);
-    int r = archive_open_local(request, arch, ret_archive, err);
+    _cleanup_free_ char *archs = closure_architectures(&database->status, targets);
+    int r = archive_open_local(request, archs, ret_archive, err);
 
     if (r == 0)
         r = ask(request, database, ret_archive, targets, ret_wanted, ret_closure, err);
     for (int refresh = 0; r < 0 && refresh < 2; refresh++) {
         archive_close(ret_archive);
-        r = archive_open_remote(request, target, arch, refresh, ret_archive, err);
+        r = archive_open_remote(request, target, archs, refresh, ret_archive, err);
         if (r == 0)
             r = ask(request, database, ret_archive, targets, ret_wanted, ret_closure, err);
     }

@@ -68,7 +68,7 @@ static char *network_settings(void) {
 /* The whole configuration: nothing of the host's own is read but what network_settings() copied.
  * Valid-Until is not checked: releases that are out of support stop renewing it, exact versions are
  * asked for, and an old list can therefore only refuse a patch, never bring another one. */
-static char *configuration(const struct archive *archive, const char *arch) {
+static char *configuration(const struct archive *archive, const char *archs) {
     _cleanup_free_ char *network = network_settings();
 
     return io_format("Dir \"%s\";\n"
@@ -80,8 +80,7 @@ static char *configuration(const struct archive *archive, const char *arch) {
                      "Dir::Cache::archives \"%s\";\n"
                      "Dir::Bin::methods \"/usr/lib/apt/methods\";\n"
                      "Dir::Bin::dpkg \"/usr/bin/dpkg\";\n"
-                     "APT::Architecture \"%s\";\n"
-                     "APT::Architectures { \"%s\"; };\n"
+                     "%s"
                      "APT::Install-Recommends \"false\";\n"
                      "APT::Sandbox::User \"root\";\n"
                      "APT::Get::Assume-Yes \"true\";\n"
@@ -92,10 +91,10 @@ static char *configuration(const struct archive *archive, const char *arch) {
                      "DPkg::Lock::Timeout \"30\";\n"
                      "%s",
                      archive->dir, archive->dir, archive->dir, archive->dir, archive->dir,
-                     archive->dir, archive->packages, arch, arch, network);
+                     archive->dir, archive->packages, archs, network);
 }
 
-static int open_archive(const struct patch_request *request, const char *name, const char *arch,
+static int open_archive(const struct patch_request *request, const char *name, const char *archs,
                         const char *sources, struct archive *ret_archive, struct err *err) {
     static const char *const parts[] = {"etc/apt.conf.d", "etc/preferences.d", "lists/partial"};
     _cleanup_archive_ struct archive archive = {
@@ -111,7 +110,7 @@ static int open_archive(const struct patch_request *request, const char *name, c
         r = io_mkdir_p(path, 0700, err);
     }
     archive.conf = io_format("%s/apt.conf", archive.dir);
-    text = configuration(&archive, arch);
+    text = configuration(&archive, archs);
     if (r == 0)
         r = write_file(archive.dir, "apt.conf", text, err);
     if (r == 0)
@@ -150,7 +149,7 @@ static int update(const struct archive *archive, struct err *err) {
     return archive_apt(archive, argv, NULL, err);
 }
 
-int archive_open_local(const struct patch_request *request, const char *arch,
+int archive_open_local(const struct patch_request *request, const char *archs,
                        struct archive *ret_archive, struct err *err) {
     _cleanup_archive_ struct archive archive = {0};
     _cleanup_free_ char *line = NULL;
@@ -160,7 +159,7 @@ int archive_open_local(const struct patch_request *request, const char *arch,
     if (r == 0)
         return err_set(err, ENOENT, "there is no local package");
     if (r > 0)
-        r = open_archive(request, "local", arch, line, &archive, err);
+        r = open_archive(request, "local", archs, line, &archive, err);
     if (r == 0)
         r = archive_set_status(&archive, "", 0, err);
     if (r == 0)
@@ -245,7 +244,7 @@ static int remote_sources(const struct target *target, char **ret_codename, char
 }
 
 int archive_open_remote(const struct patch_request *request, const struct target *target,
-                        const char *arch, bool refresh, struct archive *ret_archive,
+                        const char *archs, bool refresh, struct archive *ret_archive,
                         struct err *err) {
     _cleanup_archive_ struct archive archive = {0};
     _cleanup_free_ char *lines = NULL, *codename = NULL, *local = NULL, *all = NULL, *stamp = NULL;
@@ -259,7 +258,7 @@ int archive_open_remote(const struct patch_request *request, const struct target
     if (r < 0)
         return r;
     all = io_format("%s%s", local, lines);
-    r = open_archive(request, codename, arch, all, &archive, err);
+    r = open_archive(request, codename, archs, all, &archive, err);
     if (r < 0)
         return r;
     stamp = io_format("%s/.updated", archive.dir);
@@ -293,7 +292,8 @@ int archive_fetch(const struct archive *archive, const struct patch_request *req
                   const char *name, const char *arch, const char *version, char **ret_file,
                   struct err *err) {
     const char *colon = strchr(version, ':');
-    _cleanup_free_ char *package = io_format("%s=%s", name, version), *file = NULL;
+    bool all = strcmp(arch, "all") == 0;
+    _cleanup_free_ char *package = io_format("%s%s%s=%s", name, all ? "" : ":", all ? "" : arch, version), *file = NULL;
     char *argv[] = {(char[]){"apt-get"}, (char[]){"-qq"}, (char[]){"download"}, package, NULL};
     int r = debdir_find(request->package_dirs, name, arch, version, ret_file, err);
 

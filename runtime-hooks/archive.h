@@ -17,9 +17,11 @@ struct archive {
     char *packages; /* DATA/packages: downloads, shared by all containers */
 };
 
+/* archs: closure_architectures(). */
+
 /* A repository of the .debs in the request's package_dirs that their SHA256SUMS name, ready to use.
  * -ENOENT: there is no such directory or no package in it. */
-int archive_open_local(const struct patch_request *request, const char *arch,
+int archive_open_local(const struct patch_request *request, const char *archs,
                        struct archive *ret_archive, struct err *err);
 
 /* The distribution's archive for the container's release, and the local packages too. URIs are the
@@ -27,7 +29,7 @@ int archive_open_local(const struct patch_request *request, const char *arch,
  * signatures are checked with the host's keyring of that distribution. Lists younger than an hour
  * are used as they are unless refresh is set. */
 int archive_open_remote(const struct patch_request *request, const struct target *target,
-                        const char *arch, bool refresh, struct archive *ret_archive,
+                        const char *archs, bool refresh, struct archive *ret_archive,
                         struct err *err);
 
 /* Runs a program of apt's. *ret_output may be NULL. */

@@ -122,6 +122,36 @@ int closure_targets(const struct dpkg_status *status, const char *source, const 
     return 0;
 }
 
+static const char *native_arch(const struct dpkg_status *status) {
+    static const char *const everywhere[] = {"dpkg", "libc6", "base-files"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(everywhere); i++) {
+        const struct dpkg_package *package = dpkg_find(status, everywhere[i], NULL);
+
+        if (package && strcmp(package->arch, "all") != 0 && dpkg_arch_valid(package->arch))
+            return package->arch;
+    }
+    return "amd64";
+}
+
+char *closure_architectures(const struct dpkg_status *status, char *const *targets) {
+    const char *native = native_arch(status);
+    char *list = io_format("APT::Architecture \"%s\";\nAPT::Architectures { \"%s\"; ", native, native), *text;
+
+    for (; *targets; targets++) {
+        _cleanup_free_ char *item = io_format("\"%s\"; ", strchr(*targets, ':') + 1);
+
+        if (strcmp(item, "\"all\"; ") != 0 && !strstr(list, item)) {
+            text = io_format("%s%s", list, item);
+            free(list);
+            list = text;
+        }
+    }
+    text = io_format("%s};\n", list);
+    free(list);
+    return text;
+}
+
 /* Whether text begins with "name:arch". A package can become one of all architectures, or no longer be one. */
 static bool is_of(const char *text, const char *name, const char *arch) {
     size_t size = strlen(name);

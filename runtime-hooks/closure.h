@@ -31,6 +31,9 @@ void closure_free(struct closure *closure);
 int closure_targets(const struct dpkg_status *status, const char *source, const char *fixed,
                     char ***ret_targets, struct err *err);
 
+/* The lines of apt's configuration about architectures: the container's own, and those of the targets. */
+char *closure_architectures(const struct dpkg_status *status, char *const *targets);
+
 /* The arguments for the resolver, "name:arch=version": a binary package can have another version than its source,
  * of a rebuild ("+b1") or of its own. available: what there is of the targets. -ENOENT: one is not there at fixed. */
 int closure_versions(char *const *targets, const struct dpkg_status *available, const char *source,

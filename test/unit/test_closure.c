@@ -186,12 +186,28 @@ static void versions(void **state) {
     }
 }
 
+static void architectures(void **state) {
+    static char all[] = "tzdata:all", own[] = "libc6:arm64", other[] = "libc6:armhf";
+    static const char text[] =
+        "Package: libc6\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\n\n"
+        "Package: dpkg\nStatus: install ok installed\nArchitecture: x\"; }; X { \"\nVersion: 1\n";
+    char *targets[] = {all, own, other, other, NULL};
+    _cleanup_dpkg_ struct dpkg_status arm = {0};
+    _cleanup_free_ char *list = NULL;
+
+    (void)state;
+    assert_int_equal(dpkg_parse(text, sizeof(text) - 1, "status", &arm, NULL), 0);
+    list = closure_architectures(&arm, targets);
+    assert_string_equal(list, "APT::Architecture \"arm64\";\nAPT::Architectures { \"arm64\"; \"armhf\"; };\n");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(judged),
         cmocka_unit_test(not_understood),
         cmocka_unit_test(targets),
         cmocka_unit_test(versions),
+        cmocka_unit_test(architectures),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
