@@ -23,13 +23,23 @@ struct job {
     size_t copies, older;
 };
 
+/* "npm:NAME@RANGE" is another package under this name: what lies there follows its range. */
+static const char *range_of(const char *range) {
+    const char *at;
+
+    if (strncmp(range, "npm:", 4) != 0)
+        return range;
+    at = range[4] ? strchr(range + 5, '@') : NULL; /* behind that of a scope */
+    return at ? at + 1 : "*";
+}
+
 /* A package inside another's node_modules follows its owner's range; the application's own copy is
  * what the patch is about, whatever range its author wrote down. */
 static bool owner_admits(const struct job *job, const char *place, const char *version) {
+    static const char *const kinds[] = {"dependencies", "optionalDependencies", "peerDependencies"};
     const char *modules = NULL;
     _cleanup_json_ struct json *manifest = NULL;
     _cleanup_free_ char *owner = NULL;
-    const char *range;
 
     for (const char *p = strstr(place, "/node_modules/"); p; p = strstr(p + 1, "/node_modules/"))
         modules = p;
@@ -38,19 +48,26 @@ static bool owner_admits(const struct job *job, const char *place, const char *v
     owner = strndup(place, (size_t)(modules - place));
     if (!owner || npm_read_manifest(job->target->root, owner, &manifest, NULL) < 0)
         return false;
-    range = json_get_string(json_get_object(manifest, "dependencies"),
-                            modules + strlen("/node_modules/"));
-    return !range || npm_satisfies(version, range);
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        const char *range =
+            json_get_string(json_get_object(manifest, kinds[i]), modules + strlen("/node_modules/"));
+
+        if (range && !npm_satisfies(version, range_of(range)))
+            return false;
+    }
+    return true;
 }
 
 static int consider_copy(const char *place, void *data, struct err *err) {
     struct job *job = data;
     _cleanup_json_ struct json *manifest = NULL;
-    const char *version;
+    const char *version, *name;
 
+    if (npm_read_manifest(job->target->root, place, &manifest, NULL) == 0 &&
+        (name = json_get_string(manifest, "name")) && strcmp(name, job->request->package) != 0)
+        return 0; /* another one under this name ("npm:") */
     job->copies++;
-    if (npm_read_manifest(job->target->root, place, &manifest, NULL) < 0 ||
-        !npm_version_valid(version = json_get_string(manifest, "version")) ||
+    if (!npm_version_valid(version = json_get_string(manifest, "version")) ||
         npm_compare(version, job->request->fixed) >= 0)
         return 0;
     job->older++;
@@ -86,13 +103,6 @@ static char *resolve(const struct job *job, const char *place, const char *name)
             return NULL;
         *slash = '\0';
     }
-}
-
-/* "npm:NAME@RANGE" is another package under this name: what lies there follows its range. */
-static const char *range_of(const char *range) {
-    const char *at = strncmp(range, "npm:", 4) == 0 ? strrchr(range, '@') : NULL;
-
-    return at ? at + 1 : range;
 }
 
 /* An optional one that is not there stays away; one that is there, such as a native part pinned to
