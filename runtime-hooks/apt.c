@@ -151,6 +151,7 @@ static int fetch(const struct patch_request *request, const struct archive *arch
             continue;
         step = plan_add(plan, member->name, member->arch, member->from, member->to, "");
         step->dependency = !old || strcmp(old->source, request->package) != 0;
+        step->configured = member->configured;
         r = archive_fetch(archive, request, step->name, step->arch, step->to, &step->file, err);
         if (r == 0 && stat(step->file, &st) < 0)
             r = err_errno(err, errno, "%s", step->file);
@@ -227,14 +228,49 @@ static int apt_plan(const struct patch_request *request, const struct target *ta
     return closure_check(&closure, &database.status, request->package, wanted, relations, err);
 }
 
-static int run_dpkg(const struct target *target, const struct plan *plan, const char *scratch,
-                    struct err *err) {
+static int run_dpkg(const struct target *target, const char *scratch, const char *verb, const struct plan *files,
+                    char *const *packages, struct err *err) {
     /* The view is thrown away unless all goes well, and what is committed is synced then. */
-    static const char *const words[] = {
-        "dpkg", "--force-confdef", "--force-confold", "--force-unsafe-io", "--install", NULL};
+    char *words[MAX_PACKAGES + 6] = {(char[]){"dpkg"}, (char[]){"--force-confdef"}, (char[]){"--force-confold"},
+                                     (char[]){"--force-unsafe-io"}, (char *)(uintptr_t)verb};
     struct view view = {.target = target, .scratch = scratch, .max = SAID_MAX};
 
-    return view_run(&view, words, plan, NULL, err);
+    append(words, 5, packages);
+    return view_run(&view, (const char *const *)words, files, NULL, err);
+}
+
+/* The packages that are configured when n are unpacked. */
+static int configure(const struct target *target, const struct plan *plan, size_t n, const char *scratch,
+                     struct err *err) {
+    _cleanup_(free_targets) char **packages = io_alloc(plan->n + 1, sizeof(*packages));
+    size_t k = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (plan->steps[i].configured == n)
+            packages[k++] = io_format("%s:%s", plan->steps[i].name, plan->steps[i].arch);
+    return k ? run_dpkg(target, scratch, "--configure", NULL, packages, err) : 0;
+}
+
+/* All at once, unless some are depended on before others are unpacked (Pre-Depends): dpkg puts those in no order. */
+static int install(const struct target *target, const struct plan *plan, const char *scratch, struct err *err) {
+    char *none = NULL;
+    int r = 0;
+
+    for (size_t from = 0, to; r == 0 && from < plan->n; from = to) {
+        struct plan part = {.steps = plan->steps + from};
+
+        to = plan->n;
+        for (size_t i = 0; i < plan->n; i++)
+            if (plan->steps[i].configured > from && plan->steps[i].configured < to)
+                to = plan->steps[i].configured;
+        part.n = to - from;
+        if (part.n == plan->n)
+            return run_dpkg(target, scratch, "--install", plan, &none, err);
+        r = run_dpkg(target, scratch, "--unpack", &part, &none, err);
+        if (r == 0)
+            r = configure(target, plan, to, scratch, err);
+    }
+    return r;
 }
 
 static int apt_stage(const struct patch_request *request, const struct target *target,
@@ -246,7 +282,7 @@ static int apt_stage(const struct patch_request *request, const struct target *t
     if (r < 0)
         return r;
     return database.unpacked ? statusd_stage(target, plan, scratch, err)
-                             : run_dpkg(target, plan, scratch, err);
+                             : install(target, plan, scratch, err);
 }
 
 static int apt_verify(const struct patch_request *request, const struct target *target,

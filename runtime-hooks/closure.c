@@ -17,7 +17,15 @@ static struct proposal *add(struct closure *closure) {
     return &closure->list[closure->n++];
 }
 
-/* "Inst name[:arch] [old] (new origin... [arch]) [...]" and "Remv name [old] [...]". */
+/* A package that was half done before is not in the closure. */
+static void configure(struct closure *closure, const char *name, const char *arch) {
+    for (size_t i = 0; i < closure->n; i++)
+        if (strcmp(closure->list[i].name, name) == 0 && strcmp(closure->list[i].arch, arch) == 0)
+            closure->list[i].configured = closure->n;
+}
+
+/* "Inst name[:arch] [old] (new origin... [arch]) [...]", "Conf name[:arch] (new origin... [arch])" and "Remv name
+ * [old] [...]". */
 static int parse_line(const char *line, struct closure *closure) {
     bool removal = line[0] == 'R';
     char name[256], from[256] = "", to[256] = "", arch[64] = "";
@@ -40,6 +48,10 @@ static int parse_line(const char *line, struct closure *closure) {
             return -EPROTO;
     }
     name[strcspn(name, ":")] = '\0';
+    if (line[0] == 'C') {
+        configure(closure, name, arch);
+        return 0;
+    }
     if (!dpkg_name_valid(name) || (!removal && !dpkg_arch_valid(arch)) || (*to && !dpkg_version_valid(to)) || (removal && !*from))
         return -EPROTO;
     proposal = add(closure);
@@ -51,17 +63,21 @@ static int parse_line(const char *line, struct closure *closure) {
 }
 
 int closure_parse(const char *text, struct closure *ret_closure, struct err *err) {
+    static const char *const kinds[] = {"Inst ", "Remv ", "Conf "};
     _cleanup_closure_ struct closure closure = {0};
 
     for (const char *p = text; *p;) {
         size_t size = strcspn(p, "\n");
         _cleanup_free_ char *line = strndup(p, size);
 
-        if (line && (strncmp(line, "Inst ", 5) == 0 || strncmp(line, "Remv ", 5) == 0) &&
-            parse_line(line, &closure) < 0)
-            return err_set(err, EPROTO, "apt said something unknown: %.200s", line);
+        for (size_t i = 0; line && i < ARRAY_SIZE(kinds); i++)
+            if (strncmp(line, kinds[i], 5) == 0 && parse_line(line, &closure) < 0)
+                return err_set(err, EPROTO, "apt said something unknown: %.200s", line);
         p += size + (p[size] == '\n');
     }
+    for (size_t i = 0; i < closure.n; i++)
+        if (!closure.list[i].configured)
+            closure.list[i].configured = closure.n;
     *ret_closure = closure;
     closure = (struct closure){0};
     return 0;

@@ -12,6 +12,7 @@ struct plan;
 
 struct proposal {
     char *name, *arch, *from, *to; /* from "": new; to "": removal */
+    size_t configured;             /* when that many of the closure are unpacked */
 };
 
 struct closure {
@@ -19,8 +20,8 @@ struct closure {
     size_t n;
 };
 
-/* Reads the "Inst" and "Remv" lines of apt-get's simulation; other lines are passed over. A line of
- * these two that is not understood is -EPROTO: nothing may happen that was not read. */
+/* Reads the "Inst", "Remv" and "Conf" lines of apt-get's simulation; other lines are passed over. One of these
+ * that is not understood is -EPROTO: nothing may happen that was not read. */
 int closure_parse(const char *text, struct closure *ret_closure, struct err *err);
 void closure_free(struct closure *closure);
 #define _cleanup_closure_ __attribute__((cleanup(closure_free)))

@@ -15,6 +15,7 @@ struct package_step {
     char *file;        /* the package on the host, verified; NULL until it is fetched */
     uint64_t bytes;    /* of file */
     bool dependency;   /* comes along; the flaw is not in it */
+    size_t configured; /* apt: when that many steps are unpacked */
 };
 
 struct plan {

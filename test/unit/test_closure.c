@@ -92,6 +92,22 @@ static void judged(void **state) {
     }
 }
 
+/* As apt puts it when others depend on packages before they are unpacked. */
+static void configured(void **state) {
+    static const char output[] = "Conf half (1 D [amd64])\n"
+                                 "Inst pa [1] (2 D [amd64]) [pb:amd64 ]\nInst pb:i386 [1] (2 D [i386])\n"
+                                 "Inst pb [1] (2 D [amd64])\nConf pb (2 D [amd64]) [pa:amd64 ]\n"
+                                 "Inst pc [1] (2 D [all])\nConf pb:i386 (2 D [i386])\nConf pc (2 D [all])\n";
+    static const size_t when[] = {4, 4, 3, 4};
+    _cleanup_closure_ struct closure closure = {0};
+
+    (void)state;
+    assert_int_equal(closure_parse(output, &closure, NULL), 0);
+    assert_int_equal(closure.n, ARRAY_SIZE(when));
+    for (size_t i = 0; i < closure.n; i++)
+        assert_int_equal(closure.list[i].configured, when[i]);
+}
+
 static void not_understood(void **state) {
     static const char *const rows[] = {
         "Inst\n",
@@ -101,6 +117,7 @@ static void not_understood(void **state) {
         "Remv x\n",
         "Inst ../x [1] (2 Debian [amd64])\n",
         "Inst x [1] ($(y) Debian [amd64])\n",
+        "Conf x broken\n",
     };
 
     (void)state;
@@ -204,6 +221,7 @@ static void architectures(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(judged),
+        cmocka_unit_test(configured),
         cmocka_unit_test(not_understood),
         cmocka_unit_test(targets),
         cmocka_unit_test(versions),
