@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -149,10 +150,12 @@ void evidence_read(struct evidence_reader *reader, struct tally *tally, int noti
     if (reader->budget == 0)
         return;
     reader->budget--;
+    atomic_store_explicit(reader->since, now, memory_order_relaxed);
     if (feature->source == SOURCE_PATH)
         r = read_path(pid, argument, what);
     else
         r = read_address(pid, argument, notif->data.args[feature->evidence_arg + 1], what);
+    atomic_store_explicit(reader->since, 0, memory_order_relaxed);
     comm = task_name(reader, pid, now);
     if (r < 0 || !is_waiting(notify_fd, &notif->id))
         return;

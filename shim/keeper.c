@@ -23,6 +23,7 @@
 #include "shim/responder.h"
 
 #define RESPONDER_RETRY_MS 10
+#define LOOK_MS 1000 /* that long at most a read of a caller's memory may take, or twice that */
 #define SLICE_NS 100000 /* the shortest; a container's calls wait for us */
 
 /* Each with its reason. Programs that the keeper executes have root's own again and drop them. */
@@ -47,6 +48,7 @@ static bool start_responder(struct keeper *keeper) {
     pid_t pid;
 
     shared_release_in_flight(keeper->shared);
+    atomic_store(&keeper->shared->reading_ns, 0);
     pid = shared_clone(keeper->shared, CLONE_FILES, HELD_RESPONDER);
     if (pid > 0)
         keeper_poll(keeper, HELD_RESPONDER, SOURCE_RESPONDER);
@@ -121,9 +123,18 @@ static int next_timeout(struct shared *s) {
 
     if (shared_fd(s, HELD_RESPONDER) < 0)
         return RESPONDER_RETRY_MS;
-    if (!retry)
-        return -1;
+    if (!retry || retry > now + LOOK_MS * UINT64_C(1000000))
+        return LOOK_MS;
     return retry <= now ? 0 : (int)((retry - now) / 1000000) + 1;
+}
+
+/* The call that it was reading for is answered by start_responder(), without its evidence. */
+static void end_stuck_responder(struct shared *s) {
+    uint64_t since = atomic_load(&s->reading_ns);
+    int pidfd = shared_fd(s, HELD_RESPONDER);
+
+    if (since && pidfd >= 0 && io_monotonic_ns() > since + LOOK_MS * UINT64_C(1000000))
+        syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 }
 
 /* Serves until the container is gone and nothing is waiting; true in a fresh responder. */
@@ -143,6 +154,7 @@ static bool keep(struct keeper *keeper) {
                 return true;
         if (shared_fd(s, HELD_RESPONDER) < 0 && start_responder(keeper))
             return true;
+        end_stuck_responder(s);
         if (next_timeout(s) == 0)
             keeper_start_monitor(keeper);
     }

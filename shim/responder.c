@@ -176,6 +176,7 @@ int responder_run(struct shared *shared, const struct decode *decode) {
     struct responder r = {
         .shared = shared,
         .decode = decode,
+        .evidence = {.since = &shared->reading_ns},
         .row_execve = features_of_call("execve"),
         .row_execveat = features_of_call("execveat"),
     };

@@ -69,6 +69,7 @@ struct shared {
     _Atomic int serving; /* its slot */
     _Atomic int row;     /* its feature, -1: not counted */
     _Atomic int starts;  /* process whose program it starts, 0: none */
+    _Atomic uint64_t reading_ns; /* CLOCK_MONOTONIC: since when its caller's memory is being read, 0: it is not */
     union {
         struct seccomp_notif notif;
         char room[256]; /* as much as SECCOMP_GET_NOTIF_SIZES may ask for */

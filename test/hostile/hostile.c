@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -122,6 +124,39 @@ static void paths(void) {
     close(fd);
 }
 
+static char *supplied;
+
+/* As a file system's daemon would: first a notified call of its own, then the page. */
+static void *supply(void *fd) {
+    static char text[4096] = "/tmp/faults";
+    struct uffd_msg message;
+
+    while (read((int)(long)fd, &message, sizeof(message)) == sizeof(message)) {
+        struct uffdio_copy copy = {.dst = (unsigned long)supplied, .src = (unsigned long)text, .len = sizeof(text)};
+
+        REQUIRE(getsid(0) >= 0 && ioctl((int)(long)fd, UFFDIO_COPY, &copy) == 0);
+    }
+    return NULL;
+}
+
+/* A path whose page comes from a thread that is to be answered before. */
+static void faults(void) {
+    struct uffdio_api api = {.api = UFFD_API};
+    struct uffdio_register place = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+    long fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+    pthread_t thread;
+
+    supplied = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    place.range = (struct uffdio_range){(unsigned long)supplied, 4096};
+    REQUIRE(fd >= 0 && supplied != MAP_FAILED && ioctl((int)fd, UFFDIO_API, &api) == 0);
+    REQUIRE(ioctl((int)fd, UFFDIO_REGISTER, &place) == 0);
+    REQUIRE(pthread_create(&thread, NULL, supply, (void *)fd) == 0);
+    for (; is_time(); calls++) {
+        REQUIRE(mkdir(supplied, 0700) == 0 && rmdir("/tmp/faults") == 0);
+        REQUIRE(madvise(supplied, 4096, MADV_DONTNEED) == 0);
+    }
+}
+
 /* Processes that die in the middle of a notified call. */
 static void vanish(void) {
     for (; is_time(); calls++) {
@@ -212,6 +247,7 @@ static const struct {
 } acts[] = {
     {"flood", flood},     {"forks", forks},     {"signals", signals}, {"paths", paths},
     {"vanish", vanish},   {"filters", filters}, {"setuids", setuids}, {"whoami", whoami},
+    {"faults", faults},
 #if defined(__x86_64__)
     {"ia32", ia32},
 #endif
