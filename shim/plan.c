@@ -21,10 +21,11 @@ static bool is_same_call(unsigned a, unsigned b) {
 
 /* False for what runc refuses to notify (write), and for what its Go runtime may call by itself in the
  * thread that has just installed the filter and is about to hand over the listener: nobody could answer
- * that yet, and the container would never start. */
+ * that yet, and the container would never start. And for the end of a process, which a signal would turn into
+ * EINTR: the C library then ends the calling thread alone, and the others stay for ever (acct.exits counts it). */
 static bool can_be_notified(unsigned f) {
-    static const char *const calls[] = {"write",  "rt_sigreturn", "futex",  "sched_yield",
-                                        "munmap", "madvise",      "mmap"};
+    static const char *const calls[] = {"write",   "rt_sigreturn", "futex", "sched_yield", "munmap",
+                                        "madvise", "mmap",         "exit_group"};
 
     if (!features[f].syscall)
         return false;

@@ -102,6 +102,40 @@ static void signals(void) {
     }
 }
 
+static void *stay(void *argument) {
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    for (;;)
+        sigsuspend(&all);
+    return argument;
+}
+
+/* Processes of two threads that end while such a signal comes: whole, and at once. */
+static void exits(void) {
+    struct sigaction action = {.sa_handler = ignore};
+
+    for (; is_time(); calls++) {
+        struct itimerval soon = {{0, 0}, {0, 1 + (suseconds_t)(calls % 40)}};
+        pid_t pid = fork();
+        pthread_t thread;
+        int waited = 0;
+
+        REQUIRE(pid >= 0);
+        if (pid == 0) {
+            REQUIRE(pthread_create(&thread, NULL, stay, NULL) == 0);
+            sigaction(SIGALRM, &action, NULL);
+            setitimer(ITIMER_REAL, &soon, NULL);
+            _exit(0);
+        }
+        while (waitpid(pid, NULL, WNOHANG) == 0) {
+            REQUIRE(waited++ < 2000);
+            usleep(1000);
+        }
+    }
+}
+
 /* Paths and addresses that end at an unmapped page, lie in none, or are not what their size says. */
 static void paths(void) {
     char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -247,7 +281,7 @@ static const struct {
 } acts[] = {
     {"flood", flood},     {"forks", forks},     {"signals", signals}, {"paths", paths},
     {"vanish", vanish},   {"filters", filters}, {"setuids", setuids}, {"whoami", whoami},
-    {"faults", faults},
+    {"faults", faults},   {"exits", exits},
 #if defined(__x86_64__)
     {"ia32", ia32},
 #endif

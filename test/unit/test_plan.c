@@ -45,6 +45,7 @@ static void takes_rows_by_heat_without_record(void **state) {
         assert_int_equal(plan.set.row[row_of("mmap.x")], cases[i].rare);
         assert_false(plan.set.row[row_of("write")]); /* runc refuses it */
         assert_false(plan.set.row[row_of("rt_sigreturn")] || plan.set.row[row_of("mmap")]);
+        assert_false(plan.set.row[row_of("exit_group")]);
         assert_false(plan.set.row[row_of("acct.cpu_ms")]);
         for (unsigned row = features_count; row < FEATURES_MAX; row++)
             assert_false(plan.set.row[row]);
