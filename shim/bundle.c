@@ -303,6 +303,18 @@ static struct json *ensure_profile(struct json *config) {
     return seccomp;
 }
 
+/* The kernel refuses it beside a listener (EINVAL), and crun hands it on. What starts a program has no
+ * other thread that keeps it: nothing is lost. */
+static void drop_sync(struct json *flags) {
+    for (struct json *flag = flags ? flags->first : NULL, *next; flag; flag = next) {
+        const char *name = json_string(flag);
+
+        next = flag->next;
+        if (name && strcmp(name, "SECCOMP_FILTER_FLAG_TSYNC") == 0)
+            json_free(json_detach(flag));
+    }
+}
+
 int bundle_rewrite(struct json *config, const struct notify_set *set, const char *listener_path,
                    struct err *err) {
     struct json *seccomp = json_get(json_get(config, "linux"), "seccomp"), *syscalls;
@@ -327,6 +339,7 @@ int bundle_rewrite(struct json *config, const struct notify_set *set, const char
         add_unrestricted(syscalls, set);
     else
         split_entries(syscalls, set);
+    drop_sync(json_get_array(seccomp, "flags"));
     json_set(seccomp, "listenerPath", json_new_string(listener_path));
     return 0;
 }

@@ -105,6 +105,20 @@ static void rewrites_profiles(void **state) {
     }
 }
 
+/* Under crun a container would not start otherwise. */
+static void drops_the_flag_that_no_listener_goes_with(void **state) {
+    static const char before[] = "{\"linux\":{\"seccomp\":{\"defaultAction\":\"" DENY "\",\"flags\":["
+                                 "\"SECCOMP_FILTER_FLAG_TSYNC\",\"SECCOMP_FILTER_FLAG_LOG\"],\"syscalls\":[]}}}";
+    struct notify_set set = small_set();
+    int result;
+    _cleanup_free_ char *got = rewrite(before, &set, &result, NULL);
+
+    (void)state;
+    assert_int_equal(result, 0);
+    assert_string_equal(got, "{\"linux\":{\"seccomp\":{\"defaultAction\":\"" DENY "\",\"flags\":["
+                             "\"SECCOMP_FILTER_FLAG_LOG\"],\"syscalls\":[],\"listenerPath\":\"/l\"}}}");
+}
+
 /* No profile: everything is allowed under every ABI of the machine. */
 static void refuses_io_uring_when_asked(void **state) {
     static const struct {
@@ -246,6 +260,7 @@ static void is_done_once(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rewrites_profiles),
+        cmocka_unit_test(drops_the_flag_that_no_listener_goes_with),
         cmocka_unit_test(refuses_io_uring_when_asked),
         cmocka_unit_test(makes_a_profile_where_none_was),
         cmocka_unit_test(keeps_everything_else_byte_for_byte),
