@@ -28,6 +28,7 @@
 
 #define READY_TIMEOUT_MS 2000
 #define ENDING_TIMEOUT_MS 100
+#define AFTER_TIMEOUT_MS 5000
 #define LOCK_TIMEOUT_MS 5000 /* those who create before this one, together */
 
 /* Everything of one preparation. */
@@ -286,11 +287,30 @@ static void report(const struct creation *c, int code, const struct err *why) {
         event_write(fd, &event);
 }
 
+struct refusal {
+    const struct config *config;
+    const struct invocation *invocation;
+    const struct err *why;
+};
+
+static void refuse(void *data) {
+    const struct refusal *refusal = data;
+    struct creation c = {.config = refusal->config, .invocation = refusal->invocation};
+
+    report(&c, -EINVAL, refusal->why);
+}
+
+/* What is done after a failure, also where files that do not answer are the failure. */
+static void run_after(void (*work)(void *data), void *data) {
+    if (guard_run(work, data, AFTER_TIMEOUT_MS, NULL) < 0)
+        work(data);
+}
+
 void create_refuse(const struct config *config, const struct invocation *invocation,
                    const struct err *why) {
-    struct creation c = {.config = config, .invocation = invocation};
+    struct refusal refusal = {config, invocation, why};
 
-    report(&c, -EINVAL, why);
+    run_after(refuse, &refusal);
 }
 
 void create_prepare(const struct config *config, const struct invocation *invocation, const char *low_level,
@@ -370,17 +390,32 @@ static bool abandon(const struct config *config, const struct invocation *invoca
     return !served;
 }
 
-void create_guarded(const struct config *config, const struct invocation *invocation, const char *low_level) {
-    struct preparation preparation = {config, invocation, low_level, getpid()};
-    struct err err = {0};
+struct failure {
+    const struct config *config;
+    const struct invocation *invocation;
     pid_t preparer;
-    int r = guard_run(prepare, &preparation, CREATE_TIMEOUT_MS, &preparer);
+    int result; /* of guard_run */
+};
 
-    if (r < 0)
-        err_errno(&err, -r, "cannot start its preparation");
-    else if (r > 0 && abandon(config, invocation, preparer))
-        err_set(&err, ECHILD, "its preparation was ended by signal %d (%s)", r, strsignal(r));
+static void clear_up(void *data) {
+    const struct failure *f = data;
+    struct err err = {0};
+    struct refusal refusal = {f->config, f->invocation, &err};
+
+    if (f->result < 0)
+        err_errno(&err, -f->result, "cannot start its preparation");
+    else if (abandon(f->config, f->invocation, f->preparer))
+        err_set(&err, ECHILD, "its preparation was ended by signal %d (%s)", f->result, strsignal(f->result));
     else
         return;
-    create_refuse(config, invocation, &err);
+    refuse(&refusal);
+}
+
+void create_guarded(const struct config *config, const struct invocation *invocation, const char *low_level) {
+    struct preparation preparation = {config, invocation, low_level, getpid()};
+    struct failure failure = {.config = config, .invocation = invocation};
+
+    failure.result = guard_run(prepare, &preparation, CREATE_TIMEOUT_MS, &failure.preparer);
+    if (failure.result != 0)
+        run_after(clear_up, &failure);
 }

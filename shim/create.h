@@ -34,6 +34,6 @@ void create_prepare(const struct config *config, const struct invocation *invoca
                     pid_t runtime);
 
 /* The same for this process, in a child: if that crashes, finds no memory or takes more than
- * CREATE_TIMEOUT_MS, the container starts all the same, unwatched, and an event says so. */
+ * CREATE_TIMEOUT_MS, the container starts all the same, unwatched, and an event says so where one can be written. */
 void create_guarded(const struct config *config, const struct invocation *invocation, const char *low_level);
 #define CREATE_TIMEOUT_MS 10000
