@@ -11,7 +11,10 @@
 #include "shim/base/io.h"
 
 #define SILENCE_NEWS 10 /* windows for which a silence alarms: later it is only a quiet service */
-#define ODD_WINDOWS 2   /* in a row, for counts without any new evidence to alarm */
+#define ODD_WINDOWS 3   /* in a row, for counts without any new evidence to alarm: what is over within the
+                         * length of a window may fall into two of them. What is longer may fill the first and
+                         * the last only partly, so it is enough that they are abnormal … */
+#define LOUD_WINDOWS 2  /* … when so many are beyond the limit. A sum over windows began before it is */
 #define RARE_NEWS 1.0   /* value of calls never made that one window of odd counts may alarm with: more than
                          * one call, or one made several times */
 #define UPCOMING 10      /* windows in which a process that was created comes up */
@@ -46,7 +49,8 @@ struct detector {
     double lasting;                  /* channel_lasting() up to this window */
     double used[RESOURCES];          /* resource_lasting(), the same */
     size_t told;                     /* windows in which this silence has alarmed */
-    size_t odd;                      /* windows in a row whose counts were beyond the limit */
+    size_t odd;                      /* windows in a row whose counts were abnormal, … */
+    size_t loud;                     /* … and those of them beyond the limit */
     float births_in[UPCOMING];       /* processes created in this window and those before */
 
     /* of the window that is judged */
@@ -130,7 +134,7 @@ static void forget_sums(struct detector *d) {
 }
 
 void detector_reset(struct detector *d) {
-    d->silence = d->told = d->odd = 0;
+    d->silence = d->told = d->odd = d->loud = 0;
     forget_sums(d);
     memset(d->births_in, 0, sizeof(d->births_in));
 }
@@ -402,12 +406,21 @@ static void explain(struct detector *d, uint8_t phases, struct verdict *verdict)
         d->values[SOURCE_SILENCE] / sum);
 }
 
-/* Where evidence is captured, an attack that shows in the counts of one window only would have
+/* Whether what is odd in the counts is more than one short thing. */
+static bool goes_on(const struct detector *d) {
+    bool summed = false;
+
+    for (size_t i = SOURCE_LASTING; i < SOURCE_RESOURCE + RESOURCES; i++)
+        summed |= d->values[i] > limit_of(d->model);
+    return d->loud >= LOUD_WINDOWS && (summed || d->odd >= ODD_WINDOWS);
+}
+
+/* Where evidence is captured, an attack that shows in the counts for a moment only would have
  * executed, opened, written or reached something new, or made rare calls never made before, and not
  * just one of them; without that it is a rare request, of which the first mremap or lstat is a sign like
  * any other. What goes on is enough. */
 static bool counts_suffice(const struct detector *d, uint8_t phases) {
-    if (d->odd == 0 || d->odd >= ODD_WINDOWS || d->model->evidence.n == 0)
+    if (d->odd == 0 || goes_on(d) || d->model->evidence.n == 0)
         return true;
     for (size_t c = 0; c < d->columns; c++)
         if (d->rare[c] && novelty_of(d, c, phases) > 0)
@@ -420,7 +433,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
                    struct verdict *ret_verdict) {
     const struct model *m = d->model;
     const uint8_t phases = EVIDENCE_STEADY | (context->startup ? EVIDENCE_STARTUP : 0);
-    const double limit = limit_of(m);
+    const double limit = limit_of(m), abnormal = limit - log(ATTENTION);
     double value = TAIL_NEVER, unseen;
 
     d->counts = counts;
@@ -433,10 +446,11 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
         d->silence = d->told = 0;
         if (!is_explained(d, evidence, n_evidence))
             value = judge_counts(d, context->startup, phases);
-        d->odd = value > limit ? d->odd + 1 : 0;
+        d->odd = value > abnormal ? d->odd + 1 : 0;
+        d->loud = d->odd > 0 ? d->loud + (value > limit) : 0;
     } else if (is_complete(d)) {
         d->silence++;
-        d->odd = 0;
+        d->odd = d->loud = 0;
         forget_sums(d);
         if (!context->startup && d->told < SILENCE_NEWS)
             value = d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence);
@@ -445,9 +459,9 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     if (unseen > 0)
         value = fmax(value, 0) + unseen;
     ret_verdict->n = 0;
-    ret_verdict->lasts = d->odd >= ODD_WINDOWS;
+    ret_verdict->lasts = goes_on(d);
     ret_verdict->alarm = value > limit && (unseen > 0 || counts_suffice(d, phases));
-    ret_verdict->abnormal = value > limit - log(ATTENTION);
+    ret_verdict->abnormal = value > abnormal;
     ret_verdict->p_value = fmin(exp(-value) / m->rows, 1);
     if (ret_verdict->abnormal)
         explain(d, phases, ret_verdict);

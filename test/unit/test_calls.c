@@ -4,8 +4,8 @@
 
 #include "judging.h"
 
-/* With evidence captured, odd counts of one window alone are a rare request; what goes on is not.
- */
+/* With evidence captured, odd counts of one window alone are a rare request, and so are those of two, into which
+ * it falls when it begins late in the first; what goes on is not. */
 static void counts_alone_must_go_on_where_evidence_is_captured(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
     _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
@@ -16,12 +16,33 @@ static void counts_alone_must_go_on_where_evidence_is_captured(void **state) {
     assert_false(verdict_of(model, &test, 50, false).alarm);
     assert_true(verdict_of(model, &test, 50, false).abnormal);
     synthetic_attack(&test, 51, 1);
-    assert_true(verdict_of(model, &test, 51, false).alarm);
+    assert_false(verdict_of(model, &test, 51, false).alarm);
+    synthetic_attack(&test, 52, 1);
+    assert_true(verdict_of(model, &test, 52, false).alarm);
     synthetic_attack(&test, 60, 1);
     synthetic_evidence(&test, 60, EVIDENCE_WRITE, "server", "/var/www/x");
     assert_true(verdict_of(model, &test, 60, false).alarm);
     test.counts[70 * test.columns + 9] = 3; /* ptrace, never called before */
     assert_true(verdict_of(model, &test, 70, false).alarm);
+}
+
+/* What is longer than a window may fill the first only partly: not beyond the limit, but abnormal. */
+static void what_goes_on_begins_within_a_window(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = trained_with_evidence(&train);
+    struct verdict verdict = {0};
+
+    (void)state;
+    synthetic_attack(&test, 51, 2);
+    assert_false(verdict_of(model, &test, 52, false).alarm);
+    for (unsigned i = 0; i < 500 && !verdict.abnormal; i++) {
+        test.counts[50 * test.columns + 3] += 0.05f;
+        verdict = verdict_of(model, &test, 50, false);
+    }
+    assert_true(verdict.abnormal && verdict.p_value > options.false_alarm_rate);
+    assert_false(verdict_of(model, &test, 51, false).alarm);
+    assert_true(verdict_of(model, &test, 52, false).alarm);
 }
 
 /* One first call beside odd counts says nothing: a burst of writes, and the first link of a database. */
@@ -115,6 +136,8 @@ static void first_common_call_must_go_on_too(void **state) {
     detector_step(d, windows_row(&test, 70), NULL, 0, &(struct step_context){0}, &verdict);
     assert_true(detector_first_made(d, 9) && !detector_first_made(d, 0));
     test.counts[71 * test.columns + 9] = 3;
+    assert_int_equal(alarms_in(model, &test, 0, 80), 0);
+    test.counts[72 * test.columns + 9] = 3;
     assert_true(alarms_in(model, &test, 0, 80) > 0);
 }
 
@@ -205,6 +228,7 @@ static void alarms_of_a_high_rate_have_names_too(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
+        cmocka_unit_test(what_goes_on_begins_within_a_window),
         cmocka_unit_test(one_first_call_beside_odd_counts_is_no_alarm),
         cmocka_unit_test(rare_call_alarms_where_counts_are_wild),
         cmocka_unit_test(later_worker_is_no_news),
