@@ -304,13 +304,14 @@ static double judge_evidence(struct detector *d, const struct evidence *evidence
     return sum;
 }
 
-/* Loading makes a window of its own kind, and so does the upkeep of data, or a program that was
- * accepted. */
-static bool is_explained(const struct detector *d, const struct evidence *evidence, size_t n) {
+/* Loading makes a window of its own kind, and so does the upkeep of data, a connection that is made again, or a
+ * program that was accepted. */
+static bool is_explained(const struct detector *d, const struct evidence *evidence, size_t n, uint8_t phases) {
     for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
         if (d->unseen[f] > 0 && evidence_explains((enum evidence_feature)f))
             return true;
-    return evidence_executed(&d->model->evidence, evidence, n, EVIDENCE_ACCEPTED);
+    return evidence_reconnects(&d->model->evidence, evidence, n, phases) ||
+           evidence_executed(&d->model->evidence, evidence, n, EVIDENCE_ACCEPTED);
 }
 
 /* A process that crashes where none ever did needs no counts to be odd. */
@@ -444,7 +445,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
     unseen = judge_evidence(d, evidence, n_evidence, phases) + judge_crash(d, phases);
     if (is_busy(d)) {
         d->silence = d->told = 0;
-        if (!is_explained(d, evidence, n_evidence))
+        if (!is_explained(d, evidence, n_evidence, phases))
             value = judge_counts(d, context->startup, phases);
         d->odd = value > abnormal ? d->odd + 1 : 0;
         d->loud = d->odd > 0 ? d->loud + (value > limit) : 0;

@@ -364,14 +364,34 @@ bool evidence_is_state(const struct evidence_set *set, const struct evidence *ev
     return false;
 }
 
-bool evidence_knows(const struct evidence_set *set, const struct evidence *evidence,
-                    uint8_t phases) {
+static bool is_known(const struct evidence_set *set, const struct evidence *evidence, uint8_t phases) {
     struct evidence_key keys[2];
 
     for (size_t k = evidence_keys(evidence, keys); k-- > 0;)
         if (!evidence->missing && !is_seen(set, &keys[k], phases))
             return false;
     return true;
+}
+
+/* One over the network has two keys. */
+static bool is_reconnect(const struct evidence_set *set, const struct evidence *evidence, uint8_t phases) {
+    struct evidence_key keys[2];
+
+    return evidence->kind == EVIDENCE_CONNECT && evidence_keys(evidence, keys) == 2 &&
+           is_known(set, evidence, phases | EVIDENCE_STARTUP) && !is_known(set, evidence, phases);
+}
+
+bool evidence_knows(const struct evidence_set *set, const struct evidence *evidence,
+                    uint8_t phases) {
+    return is_known(set, evidence, phases) || is_reconnect(set, evidence, phases);
+}
+
+bool evidence_reconnects(const struct evidence_set *set, const struct evidence *items, size_t n,
+                         uint8_t phases) {
+    for (size_t i = 0; i < n; i++)
+        if (is_reconnect(set, &items[i], phases))
+            return true;
+    return false;
 }
 
 bool evidence_executed(const struct evidence_set *set, const struct evidence *items, size_t n,
@@ -397,14 +417,19 @@ void evidence_count(const struct evidence_set *set, const struct evidence *items
                     uint8_t phases, float counts[EVIDENCE_FEATURES]) {
     uint64_t unseen[EVIDENCE_FEATURES][EVIDENCE_MOST_UNSEEN];
     size_t n_unseen[EVIDENCE_FEATURES] = {0};
+    const uint8_t as_start = evidence_reconnects(set, items, n, phases) ? phases | EVIDENCE_STARTUP : phases;
 
     for (size_t i = 0; i < n; i++) {
         struct evidence_key keys[2];
 
+        if (is_reconnect(set, &items[i], phases))
+            continue;
         for (size_t k = evidence_keys(&items[i], keys); k-- > 0;) {
             enum evidence_feature feature = keys[k].feature;
+            bool looks_up = items[i].kind == EVIDENCE_OPEN && feature != EVIDENCE_OPEN_SECRET;
 
-            if (is_seen(set, &keys[k], phases) || (items[i].missing && feature != EVIDENCE_OPEN_SOFTWARE))
+            if (is_seen(set, &keys[k], looks_up ? as_start : phases) ||
+                (items[i].missing && feature != EVIDENCE_OPEN_SOFTWARE))
                 continue;
             if ((feature == EVIDENCE_OPEN_UNSEEN || feature == EVIDENCE_WRITE_UNSEEN) &&
                 evidence_is_state(set, &items[i]))

@@ -69,14 +69,21 @@ size_t evidence_keys(const struct evidence *evidence, struct evidence_key ret_ke
 void evidence_learn(struct evidence_set *set, const struct evidence *items, size_t n,
                     uint8_t phase);
 
-/* Whether all that one item tells of is in set in one of phases, or expected there; a missing file tells
- * nothing. */
+/* Whether all that one item tells of is in set in one of phases, or expected there, or is a connection made
+ * again; a missing file tells nothing. */
 bool evidence_knows(const struct evidence_set *set, const struct evidence *evidence,
                     uint8_t phases);
 
 /* Whether a program is executed in items that was added, with who executes it, in one of phases. */
 bool evidence_executed(const struct evidence_set *set, const struct evidence *items, size_t n,
                        uint8_t phases);
+
+/* Whether a connection over the network is made again in items that the start made, and nothing in one of phases:
+ * whatever is connected once and for all has to be when the peer, or who is between, ends it, or when it has grown
+ * old. Port and address are no news then, nor is what is opened for it as the start did, but for secrets (the
+ * peer's name is looked up once more); and making it is a reason for odd counts. */
+bool evidence_reconnects(const struct evidence_set *set, const struct evidence *items, size_t n,
+                         uint8_t phases);
 
 /* Whether the directory of an opened or written path belongs to the data of the service: one that it
  * wrote in when it started, or one below such a tree; a tree is at least two directories below the root,

@@ -156,6 +156,43 @@ static void startup_may_do_what_startups_did(void **state) {
     assert_true(verdict_of(model, &test, 50, true).alarm);
 }
 
+/* A pool's connection to a database has grown old, or the database was restarted; another port of it, or another
+ * address, is news, and so is a secret that is read, or a program run, besides. */
+static void connection_of_the_start_may_be_made_again(void **state) {
+    const struct train_options how = {.seed = 1, .false_alarm_rate = 0.0002, .startup_rows = 100};
+    static const char *const others[] = {"inet:10.0.0.5:4444", "inet:10.0.0.9:5432", "unix:/run/docker.sock"};
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+    float *sockets = &test.counts[50 * test.columns + 9];
+
+    (void)state;
+    strcpy(train.names[9], "socket.inet");
+    strcpy(test.names[9], "socket.inet");
+    train.counts[20 * train.columns + 9] = 4;
+    synthetic_evidence(&train, 20, EVIDENCE_CONNECT, "java", "inet:10.0.0.5:5432");
+    synthetic_evidence(&train, 20, EVIDENCE_CONNECT, "java", "unix:/run/docker.sock");
+    synthetic_evidence(&train, 20, EVIDENCE_OPEN, "java", "/etc/hosts");
+    synthetic_evidence(&train, 20, EVIDENCE_OPEN, "java", "/etc/ssl/private/key");
+    synthetic_evidence(&train, 140, EVIDENCE_OPEN, "java", "/srv/data/file");
+    model = trained(&train, &how);
+    *sockets = 4;
+    assert_true(verdict_of(model, &test, 50, false).alarm);
+    synthetic_evidence(&test, 50, EVIDENCE_CONNECT, "java", "inet:10.0.0.5:5432");
+    synthetic_evidence(&test, 50, EVIDENCE_OPEN, "java", "/etc/hosts");
+    assert_false(verdict_of(model, &test, 50, false).abnormal);
+    strcpy(test.evidence[1].what, "/etc/ssl/private/key");
+    assert_true(verdict_of(model, &test, 50, false).alarm);
+    strcpy(test.evidence[1].what, "/etc/hosts");
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+        strcpy(test.evidence[0].what, others[i]);
+        assert_true(verdict_of(model, &test, 50, false).alarm);
+    }
+    strcpy(test.evidence[0].what, "inet:10.0.0.5:5432");
+    synthetic_evidence(&test, 50, EVIDENCE_EXEC, "java", "/bin/sh");
+    assert_true(verdict_of(model, &test, 50, false).alarm);
+}
+
 static void unseen_evidence_alarms_unless_it_is_usual_to_see_new(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
     _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
@@ -378,6 +415,7 @@ int main(void) {
         cmocka_unit_test(resource_that_is_used_for_long_alarms),
         cmocka_unit_test(first_crash_alarms_on_its_own),
         cmocka_unit_test(startup_may_do_what_startups_did),
+        cmocka_unit_test(connection_of_the_start_may_be_made_again),
         cmocka_unit_test(unseen_evidence_alarms_unless_it_is_usual_to_see_new),
         cmocka_unit_test(first_use_of_software_is_no_attack),
         cmocka_unit_test(upkeep_of_data_is_no_attack),
