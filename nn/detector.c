@@ -46,6 +46,7 @@ struct detector {
     int32_t crashes;                 /* live column of processes that crashed, or -1 */
     int32_t resources[RESOURCES];    /* model columns, or -1 */
     size_t silence;                  /* silent windows up to this one */
+    size_t rested;                   /* the longest silence that has ended: it came back by itself */
     double lasting;                  /* channel_lasting() up to this window */
     double used[RESOURCES];          /* resource_lasting(), the same */
     size_t told;                     /* windows in which this silence has alarmed */
@@ -403,7 +404,7 @@ static void explain(struct detector *d, uint8_t phases, struct verdict *verdict)
             d->values[SOURCE_EVIDENCE + f] / sum);
     if (d->values[SOURCE_CRASH] > 0)
         put(verdict, CRASHES, (double)d->counts[d->crashes], 0, d->values[SOURCE_CRASH] / sum);
-    put(verdict, "silence", (double)d->silence, (double)d->model->silence,
+    put(verdict, "silence", (double)d->silence, fmax(d->model->silence, (double)d->rested),
         d->values[SOURCE_SILENCE] / sum);
 }
 
@@ -444,6 +445,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
         d->values[i] = TAIL_NEVER;
     unseen = judge_evidence(d, evidence, n_evidence, phases) + judge_crash(d, phases);
     if (is_busy(d)) {
+        d->rested = d->silence > d->rested ? d->silence : d->rested;
         d->silence = d->told = 0;
         if (!is_explained(d, evidence, n_evidence, phases))
             value = judge_counts(d, context->startup, phases);
@@ -454,7 +456,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
         d->odd = d->loud = 0;
         forget_sums(d);
         if (!context->startup && d->told < SILENCE_NEWS)
-            value = d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence);
+            value = d->values[SOURCE_SILENCE] = model_silence_value(m, d->silence, d->rested);
         d->told += value > limit;
     }
     if (unseen > 0)

@@ -61,5 +61,5 @@ double model_novelty_of(double count);
 /* Value of c unseen things of a feature in a window (see nn/tail.h for values). */
 double model_unseen_value(const struct model *model, enum evidence_feature feature, double c);
 
-/* Value of a silence of this many windows. */
-double model_silence_value(const struct model *model, size_t windows);
+/* Value of a silence of this many windows, after one of `rested` has ended. */
+double model_silence_value(const struct model *model, size_t windows, size_t rested);

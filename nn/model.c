@@ -51,10 +51,12 @@ double model_unseen_value(const struct model *model, enum evidence_feature featu
            fmax(log(c / fmax(unseen->most, 1)), 0) / EXCESS_SCALE;
 }
 
-double model_silence_value(const struct model *model, size_t windows) {
-    if (windows <= model->silence)
+double model_silence_value(const struct model *model, size_t windows, size_t rested) {
+    double longest = fmax(model->silence, (double)rested);
+
+    if ((double)windows <= longest)
         return TAIL_NEVER;
-    return (log((double)windows / fmax(model->silence, MODEL_SILENCE_MIN)) / EXCESS_SCALE) - 1;
+    return (log((double)windows / fmax(longest, MODEL_SILENCE_MIN)) / EXCESS_SCALE) - 1;
 }
 
 static bool is_among(const char *const *names, size_t n, const char *name) {

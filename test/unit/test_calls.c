@@ -202,6 +202,10 @@ static void silence_alarms_only_when_it_is_new(void **state) {
     assert_true(verdict.alarm);
     assert_string_equal(verdict.top[0].name, "silence");
     assert_true(alarms_in(model, &test, 300, 100) <= 10); /* news, not a state */
+    memset(test.counts + 500 * test.columns, 0, 100 * test.columns * sizeof(float));
+    assert_int_equal(alarms_in(model, &test, 500, 100), 0); /* it has been as idle before */
+    memset(test.counts + 700 * test.columns, 0, 400 * test.columns * sizeof(float));
+    assert_true(alarms_in(model, &test, 700, 400) > 0);
     memset(train.counts + 300 * train.columns, 0, 200 * train.columns * sizeof(float));
     model_free(model);
     model = trained(&train, &options);
