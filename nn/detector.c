@@ -43,6 +43,7 @@ struct detector {
     bool *rare;                      /* live columns: a call that hardly any software makes often */
     bool *accounting;                /* live columns: no call */
     bool *births;                    /* live columns: a call that creates a process */
+    bool *pathed;                    /* live columns: a call that changes a file whose path is evidence */
     int32_t crashes;                 /* live column of processes that crashed, or -1 */
     int32_t resources[RESOURCES];    /* model columns, or -1 */
     size_t silence;                  /* silent windows up to this one */
@@ -59,6 +60,8 @@ struct detector {
     float born;             /* sum of births_in */
     bool channelled;        /* a channel looks at it: */
     enum model_group group; /* the last one whose counts are all known */
+    bool at_home;           /* files were changed, all of them where it always did */
+    double novelty;         /* of the calls that no channel judges */
     float unseen[EVIDENCE_FEATURES];
     double values[SOURCES];
 
@@ -87,6 +90,8 @@ static void bind_columns(struct detector *d) {
         d->phases[c] = d->rare[c] ? COLUMN_MEASURED : 0;
         d->accounting[c] = model_is_accounting(d->names[c]);
         d->births[c] = is_birth(d->names[c]);
+        d->pathed[c] = feature >= 0 && features[feature].source == SOURCE_PATH &&
+                       features[feature].kind == EVIDENCE_WRITE;
         if (strcmp(d->names[c], CRASHES) == 0)
             d->crashes = (int32_t)c;
     }
@@ -121,6 +126,7 @@ struct detector *detector_new(const struct model *model, const char (*names)[WIN
     d->rare = io_alloc(columns + 1, sizeof(*d->rare));
     d->accounting = io_alloc(columns + 1, sizeof(*d->accounting));
     d->births = io_alloc(columns + 1, sizeof(*d->births));
+    d->pathed = io_alloc(columns + 1, sizeof(*d->pathed));
     d->channels = io_alloc(columns + 1, sizeof(*d->channels));
     d->row = io_alloc(model->columns, sizeof(*d->row));
     d->parts = io_alloc(model->columns, sizeof(*d->parts));
@@ -149,6 +155,7 @@ void detector_free(struct detector *d) {
     free(d->rare);
     free(d->accounting);
     free(d->births);
+    free(d->pathed);
     free(d->channels);
     free(d->row);
     free(d->parts);
@@ -265,7 +272,7 @@ static double judge_resources(struct detector *d) {
 /* What the counts say; returns the greatest value. */
 static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
     const struct model *m = d->model;
-    double novelty = 0, resources = startup ? TAIL_NEVER : judge_resources(d);
+    double resources = startup ? TAIL_NEVER : judge_resources(d);
 
     for (d->group = GROUPS; !startup && !d->channelled && d->group > 0;)
         d->channelled = take_group(d, --d->group);
@@ -278,8 +285,8 @@ static double judge_counts(struct detector *d, bool startup, uint8_t phases) {
                           channel_lasting(d->lasting, d->values[SOURCE_COUNTS]), &d->lasting);
     }
     for (size_t c = 0; c < d->columns; c++)
-        novelty += novelty_apart(d, c, phases);
-    d->values[SOURCE_NOVELTY] = tail_value(&m->novelty, novelty);
+        d->novelty += novelty_apart(d, c, phases);
+    d->values[SOURCE_NOVELTY] = tail_value(&m->novelty, d->novelty);
     return fmax(fmax(d->values[SOURCE_COUNTS], d->values[SOURCE_LASTING]),
                 fmax(d->values[SOURCE_NOVELTY], resources));
 }
@@ -296,6 +303,10 @@ static double judge_evidence(struct detector *d, const struct evidence *evidence
 
     memset(d->unseen, 0, sizeof(d->unseen));
     evidence_count(&d->model->evidence, evidence, n, phases, d->unseen);
+    d->at_home = false;
+    for (size_t i = 0; i < n; i++)
+        d->at_home |= evidence[i].kind == EVIDENCE_WRITE;
+    d->at_home &= d->unseen[EVIDENCE_WRITE_UNSEEN] + d->unseen[EVIDENCE_WRITE_SENSITIVE] == 0;
     for (size_t f = 0; f < EVIDENCE_FEATURES; f++) {
         double value = model_unseen_value(d->model, (enum evidence_feature)f, (double)d->unseen[f]);
 
@@ -377,7 +388,7 @@ static void explain_channel(struct detector *d, double weight, struct verdict *v
 }
 
 static void explain(struct detector *d, uint8_t phases, struct verdict *verdict) {
-    double sum = 0, novelty = 0, counts;
+    double sum = 0, counts;
     size_t greatest = SOURCE_COUNTS;
 
     for (size_t i = 0; i < SOURCES; i++) {
@@ -394,11 +405,9 @@ static void explain(struct detector *d, uint8_t phases, struct verdict *verdict)
         if (live_resource(d, i) >= 0)
             put(verdict, resource_kinds[i].column, (double)d->counts[live_resource(d, i)],
                 (double)d->model->normal[d->resources[i]], d->values[SOURCE_RESOURCE + i] / sum);
-    for (size_t c = 0; c < d->columns; c++)
-        novelty += novelty_apart(d, c, phases);
-    for (size_t c = 0; c < d->columns && novelty > 0; c++)
+    for (size_t c = 0; c < d->columns && d->novelty > 0; c++)
         put(verdict, d->names[c], (double)d->counts[c], 0,
-            d->values[SOURCE_NOVELTY] / sum * novelty_apart(d, c, phases) / novelty);
+            d->values[SOURCE_NOVELTY] / sum * novelty_apart(d, c, phases) / d->novelty);
     for (size_t f = 0; f < EVIDENCE_FEATURES; f++)
         put(verdict, evidence_feature_name((enum evidence_feature)f), (double)d->unseen[f], 0,
             d->values[SOURCE_EVIDENCE + f] / sum);
@@ -420,14 +429,23 @@ static bool goes_on(const struct detector *d) {
 /* Where evidence is captured, an attack that shows in the counts for a moment only would have
  * executed, opened, written or reached something new, or made rare calls never made before, and not
  * just one of them; without that it is a rare request, of which the first mremap or lstat is a sign like
- * any other. What goes on is enough. */
+ * any other, and so is the first rename or unlink in a directory that it always wrote in (a rotated log). What
+ * goes on is enough. */
 static bool counts_suffice(const struct detector *d, uint8_t phases) {
+    double homely = 0;
+    bool news = false;
+
     if (d->odd == 0 || goes_on(d) || d->model->evidence.n == 0)
         return true;
-    for (size_t c = 0; c < d->columns; c++)
-        if (d->rare[c] && novelty_of(d, c, phases) > 0)
-            return d->values[SOURCE_NOVELTY] > RARE_NEWS;
-    return false;
+    for (size_t c = 0; c < d->columns; c++) {
+        if (!d->rare[c] || !(novelty_of(d, c, phases) > 0))
+            continue;
+        if (d->pathed[c] && d->at_home)
+            homely += novelty_apart(d, c, phases);
+        else
+            news = true;
+    }
+    return news && tail_value(&d->model->novelty, d->novelty - homely) > RARE_NEWS;
 }
 
 void detector_step(struct detector *d, const float *counts, const struct evidence *evidence,
@@ -440,6 +458,7 @@ void detector_step(struct detector *d, const float *counts, const struct evidenc
 
     d->counts = counts;
     d->channelled = false;
+    d->novelty = 0;
     count_births(d);
     for (size_t i = 0; i < SOURCES; i++)
         d->values[i] = TAIL_NEVER;

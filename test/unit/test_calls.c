@@ -62,6 +62,38 @@ static void one_first_call_beside_odd_counts_is_no_alarm(void **state) {
     assert_true(verdict_of(model, &test, 70, false).alarm);
 }
 
+/* A log that is rotated for the first time, where it always wrote; elsewhere, without a path, beside another first
+ * call, or one file after the other, it is news. */
+static void first_rename_where_it_writes_must_go_on(void **state) {
+    _cleanup_windows_ struct windows train = synthetic_windows(ROWS, 1);
+    _cleanup_windows_ struct windows test = synthetic_windows(100, 2);
+    _cleanup_model_ struct model *model = NULL;
+    float *renamed = &test.counts[50 * test.columns + 8];
+
+    (void)state;
+    strcpy(train.names[8], "rename");
+    strcpy(test.names[8], "rename");
+    for (uint32_t r = 100; r < ROWS; r += 100)
+        synthetic_evidence(&train, r, EVIDENCE_WRITE, "server", "/var/log/app/access");
+    model = trained(&train, &options);
+    *renamed = 6;
+    assert_true(verdict_of(model, &test, 50, false).alarm);
+    synthetic_evidence(&test, 50, EVIDENCE_WRITE, "server", "/var/log/app/error.1");
+    assert_false(verdict_of(model, &test, 50, false).alarm);
+    renamed[1] = 3; /* ptrace */
+    assert_true(verdict_of(model, &test, 50, false).alarm);
+    renamed[1] = 0;
+    strcpy(test.evidence[0].what, "/srv/app/error.1");
+    assert_true(verdict_of(model, &test, 50, false).alarm);
+    strcpy(test.evidence[0].what, "/var/log/app/error.1");
+    for (uint32_t r = 51; r < 53; r++) {
+        test.counts[r * test.columns + 8] = 6;
+        synthetic_evidence(&test, r, EVIDENCE_WRITE, "server", "/var/log/app/error.1");
+    }
+    assert_false(verdict_of(model, &test, 51, false).alarm);
+    assert_true(verdict_of(model, &test, 52, false).alarm);
+}
+
 /* Learnt from few windows, some of them wild, the distance of a channel says little. */
 static void rare_call_alarms_where_counts_are_wild(void **state) {
     _cleanup_windows_ struct windows train = synthetic_windows(300, 1);
@@ -234,6 +266,7 @@ int main(void) {
         cmocka_unit_test(counts_alone_must_go_on_where_evidence_is_captured),
         cmocka_unit_test(what_goes_on_begins_within_a_window),
         cmocka_unit_test(one_first_call_beside_odd_counts_is_no_alarm),
+        cmocka_unit_test(first_rename_where_it_writes_must_go_on),
         cmocka_unit_test(rare_call_alarms_where_counts_are_wild),
         cmocka_unit_test(later_worker_is_no_news),
         cmocka_unit_test(first_common_call_must_go_on_too),
