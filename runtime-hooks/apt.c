@@ -66,7 +66,7 @@ static void append(char **argv, size_t n, char *const *words) {
 
 /* What the targets are to become. No container has a say in what there is. */
 static int find_versions(const struct patch_request *request, const struct archive *archive, char *const *targets,
-                         char ***ret_wanted, struct err *err) {
+                         bool newer, char ***ret_wanted, struct err *err) {
     _cleanup_free_ char *output = NULL;
     _cleanup_dpkg_ struct dpkg_status available = {0};
     char *argv[MAX_PACKAGES + 3] = {(char[]){"apt-cache"}, (char[]){"show"}};
@@ -77,7 +77,8 @@ static int find_versions(const struct patch_request *request, const struct archi
         r = archive_apt(archive, argv, &output, err);
     if (r == 0)
         r = dpkg_parse(output, strlen(output), "apt-cache", &available, err);
-    return r < 0 ? r : closure_versions(targets, &available, request->package, request->fixed, ret_wanted, err);
+    return r < 0 ? r
+                 : closure_versions(targets, &available, request->package, request->fixed, newer, ret_wanted, err);
 }
 
 /* What apt would do to bring that in; nothing is done. */
@@ -94,9 +95,9 @@ static int simulate(const struct archive *archive, const struct database *databa
 }
 
 static int ask(const struct patch_request *request, const struct database *database, const struct archive *archive,
-               char *const *targets, char ***ret_wanted, struct closure *ret_closure, struct err *err) {
+               char *const *targets, bool newer, char ***ret_wanted, struct closure *ret_closure, struct err *err) {
     _cleanup_(free_targets) char **wanted = NULL;
-    int r = find_versions(request, archive, targets, &wanted, err);
+    int r = find_versions(request, archive, targets, newer, &wanted, err);
 
     if (r == 0)
         r = simulate(archive, database, wanted, ret_closure, err);
@@ -109,15 +110,24 @@ static int resolve(const struct patch_request *request, const struct target *tar
                    const struct database *database, char *const *targets, struct archive *ret_archive,
                    char ***ret_wanted, struct closure *ret_closure, struct err *err) {
     _cleanup_free_ char *archs = closure_architectures(&database->status, targets);
+    struct patch_request remote = *request;
     int r = archive_open_local(request, archs, ret_archive, err);
 
     if (r == 0)
-        r = ask(request, database, ret_archive, targets, ret_wanted, ret_closure, err);
+        r = ask(request, database, ret_archive, targets, false, ret_wanted, ret_closure, err);
     for (int refresh = 0; r < 0 && refresh < 2; refresh++) {
         archive_close(ret_archive);
         r = archive_open_remote(request, target, archs, refresh, ret_archive, err);
         if (r == 0)
-            r = ask(request, database, ret_archive, targets, ret_wanted, ret_closure, err);
+            r = ask(request, database, ret_archive, targets, false, ret_wanted, ret_closure, err);
+    }
+    /* An archive has the newest fix only, of this release; a package directory may have those of other releases. */
+    remote.package_dirs = NULL;
+    if (r == -ENOENT) {
+        archive_close(ret_archive);
+        r = archive_open_remote(&remote, target, archs, false, ret_archive, err);
+        if (r == 0)
+            r = ask(&remote, database, ret_archive, targets, true, ret_wanted, ret_closure, err);
     }
     return r < 0 ? err_prefix(err, -ENOENT, "no fixed version %s to be had", request->fixed) : 0;
 }

@@ -193,17 +193,43 @@ static const struct dpkg_package *find_fixed(const struct dpkg_status *available
     return best;
 }
 
+/* The first target that is not there at this version of the source, or NULL. */
+static const char *missing_at(char *const *targets, const struct dpkg_status *available, const char *source,
+                              const char *version) {
+    while (*targets && find_fixed(available, *targets, source, version))
+        targets++;
+    return *targets;
+}
+
+/* The lowest version from fixed on that all targets are there at, or fixed. */
+static const char *lowest_fixed(char *const *targets, const struct dpkg_status *available, const char *source,
+                                const char *fixed) {
+    const char *lowest = NULL;
+
+    for (size_t i = 0; i < available->n; i++) {
+        const char *version = available->packages[i].source_version;
+
+        if (strcmp(available->packages[i].source, source) == 0 && dpkg_compare(version, fixed) >= 0 &&
+            (!lowest || dpkg_compare(version, lowest) < 0) && !missing_at(targets, available, source, version))
+            lowest = version;
+    }
+    return lowest ? lowest : fixed;
+}
+
 int closure_versions(char *const *targets, const struct dpkg_status *available, const char *source,
-                     const char *fixed, char ***ret_wanted, struct err *err) {
+                     const char *fixed, bool newer, char ***ret_wanted, struct err *err) {
+    const char *version = newer ? lowest_fixed(targets, available, source, fixed) : fixed;
+    const char *missing = missing_at(targets, available, source, version);
     char **wanted;
     size_t n = 0;
 
-    for (; targets[n]; n++)
-        if (!find_fixed(available, targets[n], source, fixed))
-            return err_set(err, ENOENT, "there is no %s of %s %s", targets[n], source, fixed);
+    if (missing)
+        return err_set(err, ENOENT, "there is no %s of %s %s", missing, source, fixed);
+    while (targets[n])
+        n++;
     wanted = io_alloc(n + 1, sizeof(*wanted));
     while (n--)
-        wanted[n] = io_format("%s=%s", targets[n], find_fixed(available, targets[n], source, fixed)->version);
+        wanted[n] = io_format("%s=%s", targets[n], find_fixed(available, targets[n], source, version)->version);
     *ret_wanted = wanted;
     return 0;
 }

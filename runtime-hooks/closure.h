@@ -36,9 +36,10 @@ int closure_targets(const struct dpkg_status *status, const char *source, const 
 char *closure_architectures(const struct dpkg_status *status, char *const *targets);
 
 /* The arguments for the resolver, "name:arch=version": a binary package can have another version than its source,
- * of a rebuild ("+b1") or of its own. available: what there is of the targets. -ENOENT: one is not there at fixed. */
+ * of a rebuild ("+b1") or of its own. available: what there is of the targets. newer: where fixed is there no longer,
+ * the lowest above it will do. -ENOENT: one is not there at a version that all have. */
 int closure_versions(char *const *targets, const struct dpkg_status *available, const char *source,
-                     const char *fixed, char ***ret_wanted, struct err *err);
+                     const char *fixed, bool newer, char ***ret_wanted, struct err *err);
 
 /* -EPERM unless all that is wanted is in it at that version, nothing is removed, made older or held, and what
  * belongs to another source package is named by a relation of another member. relations: those

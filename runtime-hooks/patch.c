@@ -423,7 +423,7 @@ static int keep(struct job *job, struct json **ret_left_out, struct err *err) {
 
 int patch_apply(const struct patch_request *request, struct json **ret_result, struct err *err) {
     _cleanup_(job_free) struct job job = {.lock = -1};
-    _cleanup_free_ char *sentence = NULL;
+    _cleanup_free_ char *sentence = NULL, *version = NULL;
     uint64_t start = io_monotonic_ns();
     struct err own = {0}, why = {0};
     struct json *times, *left = NULL;
@@ -454,8 +454,9 @@ int patch_apply(const struct patch_request *request, struct json **ret_result, s
         json_add(*ret_result, "left_out", left);
     if (request->image && !kept)
         json_add(*ret_result, "not_kept", json_new_string(why.text));
+    version = record_version(request, &job.plan);
     sentence = io_format("%s is at %s, %.1f s after the start of the patch%s%s%s%s", request->package,
-                         request->fixed, ms / 1000, job.plan.n_left ? ", but not in " : "",
+                         version, ms / 1000, job.plan.n_left ? ", but not in " : "",
                          job.plan.n_left ? job.plan.left[0] : "",
                          *why.text ? "; it is not kept for the next container: " : "", why.text);
     record_tell(request, "patch applied", PRIORITY_NOTICE, sentence, times);

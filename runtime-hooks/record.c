@@ -229,6 +229,16 @@ static struct json *vex(const struct patch_request *request, const struct target
     return root;
 }
 
+char *record_version(const struct patch_request *request, const struct plan *plan) {
+    const char *to = NULL;
+
+    for (size_t i = 0; i < plan->n; i++)
+        if (!plan->steps[i].dependency && (!to || strcmp(plan->steps[i].to, request->fixed) == 0))
+            to = plan->steps[i].to;
+    return !to || strcmp(to, request->fixed) == 0 ? io_strdup(request->fixed)
+                                                  : io_format("%s, which has the fix of %s", to, request->fixed);
+}
+
 void record_changed(struct json *object, const struct changes *changes) {
     struct json *changed = json_add(object, "changed", json_new(JSON_OBJECT));
     uint64_t files, bytes;

@@ -15,6 +15,9 @@ struct json;
 /* {"cve","manager","package","fixed","packages":[...]}, and "left":["place"] where copies stay vulnerable */
 struct json *record_plan(const struct patch_request *request, const struct plan *plan);
 
+/* What a person is told that the package is at: a rebuild, or a later fix, has another version than was asked for. */
+char *record_version(const struct patch_request *request, const struct plan *plan);
+
 /* Adds "changed": {"files","bytes"}. */
 void record_changed(struct json *object, const struct changes *changes);
 
