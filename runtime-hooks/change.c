@@ -170,14 +170,20 @@ static struct json *node_to_json(const struct node *node) {
     if (node->type == NODE_FILE) {
         json_add(object, "size", json_new_u64(node->size));
         json_add(object, "mtime_ns", json_new_u64((uint64_t)node->mtime_ns));
-        json_add(object, "ctime_ns", json_new_u64((uint64_t)node->ctime_ns));
-        json_add(object, "inode", json_new_u64(node->inode));
     }
     add_encoded(object, "target", node->target);
     add_encoded(object, "blob", node->blob);
     add_encoded(object, "capability", node->capability);
     add_encoded(object, "same_as", node->same_as);
     return object;
+}
+
+/* By which a file of before is known again; that of after is another in each container. */
+static void add_identity(struct json *object, const struct node *before) {
+    if (before->type != NODE_FILE)
+        return;
+    json_add(object, "ctime_ns", json_new_u64((uint64_t)before->ctime_ns));
+    json_add(object, "inode", json_new_u64(before->inode));
 }
 
 static int node_from_json(const struct json *object, struct node *node) {
@@ -227,7 +233,7 @@ struct json *changes_to_json(const struct changes *changes) {
         struct json *object = json_append(array, json_new(JSON_OBJECT));
 
         add_encoded(object, "path", changes->list[i].path);
-        json_add(object, "before", node_to_json(&changes->list[i].before));
+        add_identity(json_add(object, "before", node_to_json(&changes->list[i].before)), &changes->list[i].before);
         json_add(object, "after", node_to_json(&changes->list[i].after));
     }
     return array;

@@ -16,6 +16,7 @@ struct pass {
     int root, blobs;
     struct err *err;
     const bool *there; /* of each change: it is on the wanted side already */
+    bool resting;      /* as changes_check() */
 };
 
 static const struct node *wanted(const struct pass *pass, const struct change *change) {
@@ -181,6 +182,10 @@ static void drop_temporaries(const struct pass *pass) {
     }
 }
 
+static bool is_untouched(const struct node *found, const struct node *node) {
+    return node->inode && found->inode == node->inode && found->ctime_ns == node->ctime_ns;
+}
+
 /* What the node found at a path, open as fd, has in common with the wanted one: all but its time. */
 static bool is_wanted(const struct pass *pass, const struct change *change, const struct node *found,
                       int fd) {
@@ -189,7 +194,7 @@ static bool is_wanted(const struct pass *pass, const struct change *change, cons
 
     if (!node_same(found, node))
         return false;
-    if (node->type != NODE_FILE)
+    if (node->type != NODE_FILE || (pass->resting && is_untouched(found, node)))
         return true;
     blob = changes_open_blob(pass->changes, node, pass->side, pass->blobs);
     return blob >= 0 && node_same_bytes(fd, blob);
@@ -299,18 +304,11 @@ int changes_commit(const struct changes *changes, int root, int blobs, bool *ret
     return apply(&pass, ret_begun);
 }
 
-/* node_same() has told that size, owner and mode are. */
-static bool is_untouched(const struct node *found, const struct node *node) {
-    return node->type == NODE_FILE && node->inode && found->inode == node->inode && found->ctime_ns == node->ctime_ns;
-}
-
-static int check_one(const struct pass *pass, const struct change *change, bool resting) {
-    const struct node *node = wanted(pass, change);
+static int check_one(const struct pass *pass, const struct change *change) {
     struct node found = {0};
     _cleanup_close_ int fd = -1;
     int r = node_read(pass->root, change->path, &found, &fd, pass->err);
-    bool same = r == 0 && ((resting && node_same(&found, node) && is_untouched(&found, node)) ||
-                           is_wanted(pass, change, &found, fd));
+    bool same = r == 0 && is_wanted(pass, change, &found, fd);
 
     node_free(&found);
     if (r < 0)
@@ -355,10 +353,11 @@ int changes_check_own(const struct changes *changes, bool interrupted, int root,
 
 int changes_check(const struct changes *changes, enum side side, bool resting, int root, int blobs,
                   struct err *err) {
-    struct pass pass = {.changes = changes, .side = side, .root = root, .blobs = blobs, .err = err};
+    struct pass pass = {
+        .changes = changes, .side = side, .root = root, .blobs = blobs, .err = err, .resting = resting};
     int r = 0;
 
     for (size_t i = 0; i < changes->n && r == 0; i++)
-        r = check_one(&pass, &changes->list[i], resting);
+        r = check_one(&pass, &changes->list[i]);
     return r;
 }

@@ -49,9 +49,6 @@ void accounting_events(struct accounting *accounting);
 /* Adds to the pages what the followed processes used since the last sample. */
 void accounting_sample(struct accounting *accounting);
 
-/* The cgroup v2 directory of a process; NULL when it is the root of the hierarchy, which is nobody's
- * own, or there is none. The caller frees. */
-
 /* True for a wait status that says "crashed": a signal other than those by which one asks a process
  * to end. */
 int accounting_is_crash(int status);

@@ -10,7 +10,10 @@
 
 /* State of one responder: caches and the budget of reads. */
 struct evidence_reader {
-    _Atomic uint64_t *since;    /* when the read began that is under way, 0: none is */
+    /* When the read began that is under way, 0: none is. A page may be supplied by a process (userfaultfd, FUSE)
+     * whose own calls wait for this responder: a read may never end, and nothing but SIGKILL ends it. Whoever
+     * sees here that it takes too long sends that. */
+    _Atomic uint64_t *since;
     uint64_t budget_ns, budget; /* reads left in this interval */
     struct {
         int32_t pid;
@@ -19,9 +22,6 @@ struct evidence_reader {
     } names[64];
     uint64_t recent[64]; /* hashes seen in this interval */
 };
-
-/* A page may be supplied by a process (userfaultfd, FUSE) whose own calls wait for this responder: a read may
- * never end, and nothing but SIGKILL ends it. Whoever sees in *since that it takes too long sends that. */
 
 /* Adds a record for this notification if its row asks for one, the budget allows it, the same was
  * not seen within the interval, and the notification is still valid after the read. */
