@@ -40,13 +40,17 @@ class Bare:
     def _call(self, *words, **options):
         return command(self.runtime, "--root", self.root, *words, env=self.env, **options)
 
-    def start(self, case, name):
-        """Start a container of the case; its files are made new."""
+    def prepare(self, case, name):
+        """A container of the case that is not created: its files are made new."""
         place = os.path.join(self.directory, name)
         image.mount(image.layers(case.image), os.path.join(place, "upper"),
                     os.path.join(place, "rootfs"))
         bundle.write(place, bundle.config(case.entrypoint, case.environment(), name,
                                           case.memory_mb, f"/opatch-test/{os.getpid()}-{name}", case.capabilities))
+
+    def start(self, case, name):
+        """Start such a container."""
+        self.prepare(case, name)
         self.restart(name)
 
     def restart(self, name):
